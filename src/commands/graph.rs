@@ -1,0 +1,27 @@
+//! `labbuild graph`: a picture of a lab for a handout.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::cli::GraphArgs;
+use crate::commands::{Context, Failure};
+use crate::graph;
+use crate::host::HostError;
+use crate::recipe;
+
+/// Writes the picture to a file or to standard output.
+pub fn run(ctx: &Context, args: &GraphArgs) -> Result<(), Failure> {
+    let set: BTreeMap<String, String> = args.recipe.set.iter().cloned().collect();
+    let lab = recipe::load(&args.recipe.recipe, &set)?;
+    let picture = graph::draw(&lab);
+    match &args.output {
+        None => ctx.screen.print(&picture),
+        Some(file) => {
+            std::fs::write(file, &picture).map_err(HostError::file("write", file))?;
+            let text = format!("{} written", file.display());
+            ctx.screen.result(&text, json!({ "file": file, "lab": lab.name }));
+        }
+    }
+    Ok(())
+}

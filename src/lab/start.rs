@@ -1,0 +1,275 @@
+//! Starting a lab: overlays, libvirtd, networks, domains, and the wait for their agents.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::record::{MachineRecord, Record};
+use super::wiring::{Ground, say_bridged};
+use super::{LabError, Running, blocking};
+use crate::backend::{
+    AccelChoice, AcceleratorKind, Backend, Clock, Guest, LibvirtBackend, check_bridge,
+};
+use crate::digest::LayerId;
+use crate::event::{Event, Events};
+use crate::host::{Cmd, HostError, files};
+use crate::sandbox::{self, Need, Sandbox, SandboxOptions, runtime_dir};
+use crate::store::Store;
+
+/// An emulated guest on a loaded host may take minutes to boot.
+const BOOT_LIMIT: Duration = Duration::from_secs(420);
+
+/// How a lab is started.
+#[derive(Debug, Clone)]
+pub struct StartOptions {
+    /// A libvirtd to use instead of one of the lab's own.
+    pub connect: Option<String>,
+    /// Accelerator wanted.
+    pub accel: AccelChoice,
+    /// Clock at power-on.
+    pub clock: Clock,
+    /// Flushes go no further than the page cache (builds).
+    pub unsafe_cache: bool,
+    /// This program, for the processes that keep a libvirtd.
+    pub self_exe: Vec<OsString>,
+}
+
+/// What a machine's overlay stands on.
+#[derive(Debug, Clone)]
+pub struct Backing {
+    /// A qcow2 file that nobody writes to.
+    pub file: PathBuf,
+    /// Its layer, when it is one of the store.
+    pub layer: Option<LayerId>,
+}
+
+/// Starts the machines of `record` on fresh overlays over `backings` and waits until all of
+/// them answer. Whatever ran under this name before is stopped and its overlays are removed.
+pub async fn start(
+    store: &Store,
+    mut record: Record,
+    backings: &BTreeMap<String, Backing>,
+    options: &StartOptions,
+    events: &Events,
+) -> Result<Running, LabError> {
+    super::stop(store, &record.name).await?;
+    let dir = store.lab_dir(&record.name);
+    make_overlays(&dir, &mut record, backings).await?;
+    record.write(store)?;
+    let sandbox = match &options.connect {
+        Some(_) => None,
+        None => Some(start_sandbox(&dir, options, events).await?),
+    };
+    let uri = match (&options.connect, &sandbox) {
+        (Some(uri), _) => uri.clone(),
+        (None, Some(sandbox)) => sandbox.uri(),
+        (None, None) => unreachable!("one of the two was made above"),
+    };
+    let backend = connect(&uri, options.accel, &mut record, events).await?;
+    let ground = ground_of(&record, sandbox.as_ref());
+    name_domains(&ground, &mut record);
+    record.write(store)?;
+    make_networks(&ground, &backend, &record, events).await?;
+    let guests = start_domains(&ground, &backend, &record, &dir, options, events).await?;
+    let running = Running { record, sandbox, backend, guests };
+    wait_for_agents(&running, events).await?;
+    Ok(running)
+}
+
+/// Whose libvirtd the lab runs on.
+fn ground_of(record: &Record, sandbox: Option<&Sandbox>) -> Ground {
+    match record.connect {
+        None => Ground::Own { uplink: sandbox.is_some_and(Sandbox::has_uplink) },
+        Some(_) => Ground::Shared { lab: record.name.clone() },
+    }
+}
+
+fn name_domains(ground: &Ground, record: &mut Record) {
+    for (machine, entry) in &mut record.machines {
+        entry.domain = ground.name(machine);
+    }
+    let names = record.topology.networks.iter().map(|n| (n.name.clone(), ground.name(&n.name)));
+    record.networks = names.collect();
+}
+
+async fn make_overlays(
+    dir: &Path,
+    record: &mut Record,
+    backings: &BTreeMap<String, Backing>,
+) -> Result<(), HostError> {
+    let disks = dir.join("disks");
+    files::remove(&disks)?;
+    files::create_dir(&disks)?;
+    files::create_dir(&dir.join("log"))?;
+    for machine in &record.topology.machines {
+        let Some(backing) = backings.get(&machine.name) else { continue };
+        let overlay = disks.join(format!("{}-0.qcow2", machine.name));
+        make_overlay(&overlay, &backing.file, machine.disk_bytes).await?;
+        let entry = MachineRecord { domain: String::new(), overlay, layer: backing.layer };
+        record.machines.insert(machine.name.clone(), entry);
+    }
+    Ok(())
+}
+
+/// An empty qcow2 overlay on top of `backing`.
+async fn make_overlay(overlay: &Path, backing: &Path, bytes: u64) -> Result<(), HostError> {
+    let create = Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]);
+    create.arg(backing).arg(overlay).arg(bytes.to_string()).run().await.map(drop)
+}
+
+async fn start_sandbox(
+    dir: &Path,
+    options: &StartOptions,
+    events: &Events,
+) -> Result<Sandbox, LabError> {
+    let root = dir.join("libvirt");
+    let options = SandboxOptions {
+        runtime: runtime_dir(&root)?,
+        root,
+        self_exe: options.self_exe.clone(),
+        uplink: uplink_possible(events).await,
+        events: events.clone(),
+    };
+    Ok(Sandbox::start(options).await?)
+}
+
+/// A lab builds and runs without a way out; it only has none then.
+async fn uplink_possible(events: &Events) -> bool {
+    let without = sandbox::missing(false).await;
+    let lacking: Vec<Need> =
+        sandbox::missing(true).await.into_iter().filter(|need| !without.contains(need)).collect();
+    for need in &lacking {
+        let (what, remedy) = (&need.what, &need.remedy);
+        events.warning(format!("the lab gets no way out: {what}; mend it with: {remedy}"));
+    }
+    lacking.is_empty()
+}
+
+async fn connect(
+    uri: &str,
+    accel: AccelChoice,
+    record: &mut Record,
+    events: &Events,
+) -> Result<Arc<dyn Backend>, LabError> {
+    let target = uri.to_owned();
+    let backend = blocking(move || LibvirtBackend::connect(&target, accel)).await?;
+    let chosen = backend.accelerator();
+    let kind = match chosen.kind {
+        AcceleratorKind::Kvm => "kvm",
+        AcceleratorKind::Tcg => "tcg",
+    };
+    record.accelerator = (kind.to_owned(), chosen.reason.clone());
+    events.emit(Event::Backend {
+        uri: uri.to_owned(),
+        accelerator: kind.to_owned(),
+        reason: chosen.reason.clone(),
+    });
+    Ok(Arc::new(backend))
+}
+
+async fn make_networks(
+    ground: &Ground,
+    backend: &Arc<dyn Backend>,
+    record: &Record,
+    events: &Events,
+) -> Result<(), LabError> {
+    for network in &record.topology.networks {
+        let spec = ground.network(network, check_bridge);
+        if let (Ground::Shared { .. }, Some(text)) = (ground, say_bridged(&spec, &record.topology))
+        {
+            events.notice(text);
+        }
+        let backend = backend.clone();
+        blocking(move || backend.ensure_network(&spec)).await?;
+    }
+    Ok(())
+}
+
+async fn start_domains(
+    ground: &Ground,
+    backend: &Arc<dyn Backend>,
+    record: &Record,
+    dir: &Path,
+    options: &StartOptions,
+    events: &Events,
+) -> Result<BTreeMap<String, Arc<dyn Guest>>, LabError> {
+    let mut starting = JoinSet::new();
+    for machine in &record.topology.machines {
+        let Some(entry) = record.machines.get(&machine.name) else { continue };
+        let log = dir.join("log").join(format!("{}.console.log", machine.name));
+        files::remove(&log)?;
+        let spec =
+            ground.domain(machine, entry.overlay.clone(), log, options.clock, options.unsafe_cache);
+        announce(events, &machine.name, "starting");
+        let (backend, name) = (backend.clone(), machine.name.clone());
+        starting.spawn(async move { (name, blocking(move || backend.start_domain(&spec)).await) });
+    }
+    let mut guests = BTreeMap::new();
+    while let Some(started) = starting.join_next().await {
+        if let Ok((name, guest)) = started {
+            guests.insert(name, guest?);
+        }
+    }
+    Ok(guests)
+}
+
+/// Waits until every machine's agent answers.
+async fn wait_for_agents(running: &Running, events: &Events) -> Result<(), LabError> {
+    let mut waiting = JoinSet::new();
+    for name in running.guests.keys() {
+        announce(events, name, "booting");
+        let (agent, name, events) = (running.agent(name)?, name.clone(), events.clone());
+        waiting.spawn(async move {
+            let ready = agent.wait_ready(BOOT_LIMIT).await;
+            if ready.is_ok() {
+                announce(&events, &name, "ready");
+            }
+            ready
+        });
+    }
+    while let Some(ready) = waiting.join_next().await {
+        if let Ok(result) = ready {
+            result?;
+        }
+    }
+    Ok(())
+}
+
+fn announce(events: &Events, machine: &str, state: &str) {
+    events.emit(Event::Machine { machine: machine.to_owned(), state: state.to_owned() });
+}
+
+impl Running {
+    /// Finds a lab whose machines run, from another process.
+    pub async fn open(store: &Store, name: &str, accel: AccelChoice) -> Result<Running, LabError> {
+        let not_running = || LabError::NotRunning(name.to_owned());
+        let record = Record::read(store, name)?.ok_or_else(not_running)?;
+        let sandbox = match &record.connect {
+            Some(_) => None,
+            None => Some(Sandbox::open(&sandbox_root(store, name)).await?.ok_or_else(not_running)?),
+        };
+        let uri = record.connect.clone().or(sandbox.as_ref().map(Sandbox::uri));
+        let uri = uri.ok_or_else(not_running)?;
+        let backend: Arc<dyn Backend> =
+            Arc::new(blocking(move || LibvirtBackend::connect(&uri, accel)).await?);
+        let mut guests = BTreeMap::new();
+        for (machine, entry) in &record.machines {
+            let (backend, domain, machine) =
+                (backend.clone(), entry.domain.clone(), machine.clone());
+            let name = machine.clone();
+            if let Some(guest) = blocking(move || backend.find_domain(&domain, &name)).await? {
+                guests.insert(machine, guest);
+            }
+        }
+        Ok(Running { record, sandbox, backend, guests })
+    }
+}
+
+/// Folder of a lab's own libvirtd.
+pub(super) fn sandbox_root(store: &Store, name: &str) -> PathBuf {
+    store.lab_dir(name).join("libvirt")
+}

@@ -1,0 +1,119 @@
+//! What a lab looks like right now.
+
+use serde::Serialize;
+
+use super::record::{Record, State};
+use super::{LabError, Running};
+use crate::backend::AccelChoice;
+use crate::store::{Store, disk_usage};
+
+/// One lab.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Name of its recipe.
+    pub recipe: String,
+    /// How far it is: "at 10-system", "failed in 10-system at …".
+    pub state: String,
+    /// `file:line` and name of what failed.
+    pub failed_at: Option<String>,
+    /// Whether any of its machines runs.
+    pub running: bool,
+    /// Its libvirt URI, while it runs.
+    pub uri: Option<String>,
+    /// `kvm` or `tcg`.
+    pub accelerator: String,
+    /// Why.
+    pub accelerator_reason: String,
+    /// Its machines.
+    pub machines: Vec<MachineStatus>,
+}
+
+/// One machine.
+#[derive(Debug, Serialize)]
+pub struct MachineStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// `nic address` pairs; a nic without an address says `-`.
+    pub addresses: Vec<(String, String)>,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// Bytes that its overlays occupy on the host.
+    pub overlay_bytes: u64,
+}
+
+/// The state of a lab; asks the hypervisor when one runs.
+pub async fn status(store: &Store, name: &str) -> Result<Status, LabError> {
+    let Some(record) = Record::read(store, name)? else {
+        let known = store.lab_names()?;
+        return Err(LabError::Unknown { name: name.to_owned(), known });
+    };
+    let running = match Running::open(store, name, AccelChoice::Auto).await {
+        Ok(running) => Some(running),
+        Err(LabError::NotRunning(_)) => None,
+        Err(other) => return Err(other),
+    };
+    Ok(describe(store, record, running.as_ref()))
+}
+
+fn describe(store: &Store, record: Record, running: Option<&Running>) -> Status {
+    let runs = |machine: &str| running.is_some_and(|r| r.guests.contains_key(machine));
+    let machines: Vec<MachineStatus> = record
+        .topology
+        .machines
+        .iter()
+        .map(|m| MachineStatus {
+            name: m.name.clone(),
+            running: runs(&m.name),
+            addresses: m
+                .nics
+                .iter()
+                .map(|n| (n.name.clone(), n.address.map_or("-".to_owned(), |a| a.to_string())))
+                .collect(),
+            cpus: m.cpus,
+            memory_mib: m.memory_mib,
+            overlay_bytes: overlay_bytes(store, &record.name, &m.name),
+        })
+        .collect();
+    let any = machines.iter().any(|m| m.running);
+    let failed_at = match &record.state {
+        State::Failed { at, .. } => Some(at.clone()),
+        _ => None,
+    };
+    Status {
+        state: state(store, &record, any),
+        failed_at: failed_at.filter(|_| any),
+        running: any,
+        uri: running.filter(|_| any).map(|r| r.backend.uri().to_owned()),
+        recipe: record.topology.lab.clone(),
+        name: record.name,
+        accelerator: record.accelerator.0,
+        accelerator_reason: record.accelerator.1,
+        machines,
+    }
+}
+
+/// How far the lab is; a build whose builder is gone was interrupted.
+fn state(store: &Store, record: &Record, running: bool) -> String {
+    let at_work = store.is_locked(&format!("lab-{}", record.name));
+    match (&record.state, running, at_work) {
+        (State::Building { stage }, true, false) => format!("interrupted in {stage}"),
+        (State::Starting, true, false) => "interrupted while starting".to_owned(),
+        (state, true, _) => state.summary(),
+        (State::Starting, false, true) => "starting".to_owned(),
+        (_, false, _) => "down".to_owned(),
+    }
+}
+
+fn overlay_bytes(store: &Store, lab: &str, machine: &str) -> u64 {
+    let disks = store.lab_dir(lab).join("disks");
+    let Ok(entries) = std::fs::read_dir(&disks) else { return 0 };
+    let prefix = format!("{machine}-");
+    let own = |e: &std::fs::DirEntry| e.file_name().to_string_lossy().starts_with(&prefix);
+    entries.flatten().filter(own).map(|e| disk_usage(&e.path())).sum()
+}

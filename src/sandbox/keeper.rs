@@ -1,0 +1,310 @@
+//! The keeper: the one process that a sandbox's life hangs on. It makes the namespaces, gives
+//! them their way out, forwards ports, and ends when any part ends; when it is killed, the
+//! kernel ends the parts.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixListener;
+use tokio::process::{Child, ChildStdin};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+use super::control::Control;
+use super::error::SandboxError;
+use super::layout::Layout;
+use super::needs::{is_root, program, search_path};
+use super::state::{self, Process, State};
+use crate::host::Cmd;
+
+/// What a keeper is to keep, as its arguments say it.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub layout: Layout,
+    pub uplink: bool,
+    /// Program and leading arguments that lead back here.
+    pub self_exe: Vec<OsString>,
+}
+
+impl Plan {
+    /// The arguments after the word `keeper`.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let uplink = if self.uplink { "uplink" } else { "closed" };
+        let mut args: Vec<OsString> = vec![
+            self.layout.root.clone().into(),
+            self.layout.runtime.clone().into(),
+            uplink.into(),
+        ];
+        args.extend(self.self_exe.iter().cloned());
+        args
+    }
+
+    fn from_args(args: impl IntoIterator<Item = OsString>) -> Option<Plan> {
+        let mut args = args.into_iter();
+        let layout = Layout { root: args.next()?.into(), runtime: args.next()?.into() };
+        let uplink = args.next()? == "uplink";
+        let self_exe: Vec<OsString> = args.collect();
+        (!self_exe.is_empty()).then_some(Plan { layout, uplink, self_exe })
+    }
+}
+
+/// The whole life of a keeper; `args` are those after the word `keeper`, as
+/// [`Sandbox::start`](super::Sandbox::start) wrote them. Standard error is its log.
+pub fn keeper_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Some(plan) = Plan::from_args(args) else {
+        say("this is an internal command of labbuild");
+        return ExitCode::from(2);
+    };
+    match keep(&plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line for the log.
+pub(super) fn say(text: &str) {
+    // Nobody is left to be told when the log cannot be written.
+    let _ = writeln!(std::io::stderr(), "labbuild: {text}");
+}
+
+fn keep(plan: &Plan) -> Result<(), SandboxError> {
+    // Away from the terminal whose command started it; a session leader already is.
+    let _ = rustix::process::setsid();
+    std::env::set_current_dir("/").map_err(SandboxError::system("go to /"))?;
+    // One thread: the kernel ends children when the *thread* that started them ends.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(SandboxError::system("start the event loop"))?;
+    runtime.block_on(async {
+        let lock = take_lock(&plan.layout).await?;
+        let result = keep_running(plan).await;
+        tidy(&plan.layout);
+        drop(lock);
+        result
+    })
+}
+
+async fn take_lock(layout: &Layout) -> Result<File, SandboxError> {
+    // Patience, because looking at the lock takes it for a moment.
+    let path = layout.lock();
+    let lock = state::lock(&path, Duration::from_secs(1)).await?;
+    let lock = lock.ok_or_else(|| SandboxError::Running { root: layout.root.clone() })?;
+    state::sign(&lock, &path)?;
+    Ok(lock)
+}
+
+fn tidy(layout: &Layout) {
+    let state = crate::host::files::remove(&layout.state()).map_err(SandboxError::from);
+    for problem in [state.err(), layout.clear_runtime().err()].into_iter().flatten() {
+        say(&problem.to_string());
+    }
+}
+
+async fn keep_running(plan: &Plan) -> Result<(), SandboxError> {
+    let mut term = signal(SignalKind::terminate()).map_err(SandboxError::system("take SIGTERM"))?;
+    let mut parts = tokio::select! {
+        _ = term.recv() => return Ok(()),
+        parts = Parts::start(plan) => parts?,
+    };
+    let state = State::new(parts.init.pid, &plan.layout.runtime, plan.uplink);
+    state.write(&plan.layout.state())?;
+    let why = tokio::select! {
+        _ = term.recv() => "asked to end".to_owned(),
+        why = parts.first_to_end() => why,
+    };
+    say(&why);
+    parts.end().await;
+    Ok(())
+}
+
+/// Everything that a keeper keeps. Dropping it kills what still lives.
+struct Parts {
+    init: Init,
+    slirp: Option<Child>,
+    control: tokio::task::JoinHandle<()>,
+}
+
+impl Parts {
+    async fn start(plan: &Plan) -> Result<Parts, SandboxError> {
+        let init = Init::start(plan).await?;
+        let slirp = match plan.uplink {
+            true => Some(start_slirp(&plan.layout, init.pid).await?),
+            false => None,
+        };
+        let socket = UnixListener::bind(plan.layout.control_socket())
+            .map_err(SandboxError::system("listen for requests"))?;
+        let control = tokio::spawn(Control::new(plan.layout.relay_socket()).serve(socket));
+        Ok(Parts { init, slirp, control })
+    }
+
+    async fn first_to_end(&mut self) -> String {
+        let slirp = async {
+            match &mut self.slirp {
+                Some(slirp) => slirp.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            status = self.init.child.wait() => ended("the lab's namespaces", status),
+            status = slirp => ended("slirp4netns, the lab's way out,", status),
+        }
+    }
+
+    /// Asks the lab's first process, which asks all others; then the kernel makes sure.
+    async fn end(mut self) {
+        self.control.abort();
+        if let Some(process) = Process::open(self.init.pid.as_raw_nonzero().get()) {
+            process.signal(Signal::TERM);
+        }
+        if timeout(Duration::from_secs(6), self.init.child.wait()).await.is_err() {
+            say("the lab did not end by itself");
+            let _ = self.init.child.kill().await;
+        }
+        if let Some(slirp) = &mut self.slirp {
+            let _ = slirp.kill().await;
+        }
+    }
+}
+
+fn ended(what: &str, status: std::io::Result<std::process::ExitStatus>) -> String {
+    match status {
+        Ok(status) => format!("{what} ended ({status})"),
+        Err(e) => format!("{what} cannot be waited for: {e}"),
+    }
+}
+
+/// The namespaces and their first process.
+struct Init {
+    /// `unshare`, the parent of the first process.
+    child: Child,
+    /// The first process, as the host numbers it.
+    pid: Pid,
+    /// Closed when the keeper ends, however it ends; the first process watches it.
+    _life: Option<ChildStdin>,
+}
+
+impl Init {
+    async fn start(plan: &Plan) -> Result<Init, SandboxError> {
+        let mut child = unshare(plan)?.start(Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
+        let life = child.stdin.take();
+        wait_until_up(&mut child).await?;
+        let parent = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let pid = parent.and_then(child_of).ok_or_else(|| SandboxError::System {
+            doing: "find the lab's first process".to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })?;
+        Ok(Init { child, pid, _life: life })
+    }
+}
+
+/// `setpriv` lets the kernel end the program when the keeper ends.
+fn bound_to_keeper(name: &str) -> Result<Cmd, SandboxError> {
+    Ok(Cmd::new(program("setpriv")?)
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program(name)?)
+        .env("PATH", search_path()))
+}
+
+fn unshare(plan: &Plan) -> Result<Cmd, SandboxError> {
+    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user", "--map-auto"] };
+    Ok(bound_to_keeper("unshare")?
+        .args(user)
+        .args(["--net", "--mount", "--propagation", "private"])
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+        .args(&plan.self_exe)
+        .arg("sandbox-init")
+        .arg(&plan.layout.root)
+        .arg(&plan.layout.runtime))
+}
+
+/// The first process says one line when mounts and loopback stand.
+async fn wait_until_up(child: &mut Child) -> Result<(), SandboxError> {
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        let read = BufReader::new(stdout).read_line(&mut line).await;
+        read.map_err(SandboxError::system("listen to the lab's first process"))?;
+    }
+    match line.trim() {
+        super::init::UP => Ok(()),
+        _ => Err(SandboxError::System {
+            doing: "make the lab's namespaces".to_owned(),
+            source: std::io::Error::other(ended("its first process", child.wait().await)),
+        }),
+    }
+}
+
+/// The only child of a process.
+fn child_of(parent: Pid) -> Option<Pid> {
+    let parent = parent.as_raw_nonzero().get();
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        (parent_in(&stat)? == parent).then(|| Pid::from_raw(pid))?
+    })
+}
+
+/// The parent in a `/proc/<pid>/stat`; the name before it may hold spaces and brackets.
+fn parent_in(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+async fn start_slirp(layout: &Layout, init: Pid) -> Result<Child, SandboxError> {
+    let socket = layout.slirp_socket();
+    let mut child = bound_to_keeper("slirp4netns")?
+        .args(["--configure", "--mtu=1500", "--disable-host-loopback"])
+        .arg(format!("--cidr={}", super::UPLINK))
+        .arg("--api-socket")
+        .arg(&socket)
+        .arg(init.to_string())
+        .arg("tap0")
+        .start(Stdio::null(), Stdio::inherit(), Stdio::inherit())?;
+    // Its socket appears when the interface stands.
+    let appears = wait_for(&socket);
+    tokio::select! {
+        () = appears => Ok(child),
+        status = child.wait() => Err(SandboxError::System {
+            doing: "start the lab's way out".to_owned(),
+            source: std::io::Error::other(ended("slirp4netns", status)),
+        }),
+    }
+}
+
+async fn wait_for(path: &Path) {
+    let path: PathBuf = path.to_owned();
+    while !path.exists() {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn arguments_say_the_whole_plan() {
+        let plan = Plan {
+            layout: Layout { root: "/lab root".into(), runtime: "/run/x".into() },
+            uplink: true,
+            self_exe: vec!["/bin/labbuild".into(), "internal".into()],
+        };
+        let back = Plan::from_args(plan.to_args()).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{plan:?}"));
+        assert!(Plan::from_args(["/lab".into(), "/run".into(), "uplink".into()]).is_none());
+    }
+
+    #[test]
+    fn the_parent_is_found_behind_a_strange_name() {
+        assert_eq!(parent_in("12 (a) b (c)) S 7 12 12 0"), Some(7));
+    }
+}

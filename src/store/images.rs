@@ -1,0 +1,52 @@
+//! Sealed images: one folder per snapshot, with a disk per machine and a manifest.
+//!
+//! What the manifest says is `bundle`'s business; the store only keeps the folder whole.
+
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError};
+use crate::digest::LayerId;
+use crate::host::files;
+
+/// A folder of sealed images.
+#[derive(Debug, Clone)]
+pub struct StoredImages {
+    /// The snapshot they were sealed from.
+    pub id: LayerId,
+    /// The folder: `manifest.json` and the disks it names.
+    pub dir: PathBuf,
+}
+
+impl Store {
+    fn images_dir(&self) -> PathBuf {
+        self.root().join("images")
+    }
+
+    /// Images sealed from a snapshot, or `None`.
+    pub fn images_of(&self, id: &LayerId) -> Option<StoredImages> {
+        let dir = self.images_dir().join(id.to_string());
+        dir.join("manifest.json").exists().then_some(StoredImages { id: *id, dir })
+    }
+
+    /// All sealed images.
+    pub fn images(&self) -> Result<Vec<StoredImages>, StoreError> {
+        let names = super::list_names(&self.images_dir())?;
+        Ok(names.iter().filter_map(|n| self.images_of(&n.parse().ok()?)).collect())
+    }
+
+    /// Stores a finished folder of images; one that is already there wins.
+    pub fn put_images(&self, id: &LayerId, staged: &Path) -> Result<StoredImages, StoreError> {
+        files::create_dir(&self.images_dir())?;
+        let target = self.images_dir().join(id.to_string());
+        match files::rename_durably(staged, &target) {
+            Err(_) if target.join("manifest.json").exists() => files::remove(staged)?,
+            done => done?,
+        }
+        Ok(StoredImages { id: *id, dir: target })
+    }
+
+    /// Removes the images of a snapshot.
+    pub fn remove_images(&self, id: &LayerId) -> Result<(), StoreError> {
+        Ok(files::remove(&self.images_dir().join(id.to_string()))?)
+    }
+}

@@ -1,0 +1,187 @@
+//! The main job with real guests: build, check, freeze, boot again, seal, hand out, compare.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use support::{Labbuild, copy_repository, field, ground};
+
+#[test]
+fn two_node_from_an_empty_store_to_images_on_a_strangers_machine() {
+    let store = ground().join("store");
+    let labbuild = Labbuild::at(store.clone());
+    if store.exists() {
+        labbuild.run(&["down", "--all"]);
+        fs::remove_dir_all(&store).unwrap();
+    }
+    let copy = ground().join("two-node");
+    copy_repository(&copy);
+    let recipe = copy.join("recipes/two-node");
+    let recipe = recipe.to_str().unwrap();
+
+    builds_and_runs(&labbuild, recipe);
+    is_reached_from_other_terminals(&labbuild);
+    boots_again_from_the_store(&labbuild, recipe);
+    redoes_only_what_changed(&labbuild, recipe);
+    two_labs_have_the_same_addresses(&labbuild, recipe);
+    let images = seals_and_exports(&labbuild, recipe);
+    travels_to_another_store(&images);
+}
+
+fn builds_and_runs(labbuild: &Labbuild, recipe: &str) {
+    let events = labbuild.json(&["up", recipe]);
+    assert_eq!(field(&events, "stage-finished", "stage"), stages(labbuild, recipe));
+    let checks: Vec<&Value> = events.iter().filter(|e| e["kind"] == "check").collect();
+    assert!(checks.len() >= 8, "only {} checks", checks.len());
+    assert!(checks.iter().all(|c| c["ok"] == true));
+    let again = labbuild.run(&["up", recipe]);
+    assert!(support::text(&again.stderr).contains("up already"));
+}
+
+fn stages(labbuild: &Labbuild, recipe: &str) -> Vec<String> {
+    let plan = labbuild.result(&["plan", recipe]);
+    let lines = plan["plan"].as_array().unwrap();
+    let names = lines.iter().map(|l| l["stage"].as_str().unwrap().to_owned());
+    names.filter(|name| !name.starts_with("base of")).collect()
+}
+
+fn is_reached_from_other_terminals(labbuild: &Labbuild) {
+    let status = labbuild.result(&["status"]);
+    let machines = status["labs"][0]["machines"].as_array().unwrap().clone();
+    assert_eq!(machines.len(), 2);
+    assert!(machines.iter().all(|m| m["running"] == true));
+    let addresses = labbuild.ok(&["exec", "controller", "--", "ip", "-br", "addr"]);
+    assert!(addresses.contains("ens33") && addresses.contains("192.168.0.11/24"), "{addresses}");
+    assert!(addresses.contains("ens37") && addresses.contains("172.16.251.11/24"), "{addresses}");
+    labbuild.fails(7, &["exec", "compute1", "--", "sh", "-c", "exit 7"]);
+    let name = labbuild.ok(&["ssh", "compute1", "--", "hostname"]);
+    assert_eq!(name.trim(), "compute1");
+    let uri = labbuild.ok(&["uri"]);
+    let list = Command::new("virsh").args(["-c", uri.trim(), "list", "--name"]).output().unwrap();
+    let list = support::text(&list.stdout);
+    assert!(list.contains("controller") && list.contains("compute1"), "{list}");
+}
+
+fn boots_again_from_the_store(labbuild: &Labbuild, recipe: &str) {
+    labbuild.ok(&["down"]);
+    labbuild.assert_nothing_runs();
+    let events = labbuild.json(&["up", recipe]);
+    assert!(field(&events, "step-started", "step").is_empty(), "a step ran again");
+    let marker = labbuild.ok(&["exec", "controller", "--", "systemctl", "is-active", "mariadb"]);
+    assert_eq!(marker.trim(), "active");
+}
+
+/// Appends a check to the last stage: only that stage is run again.
+fn redoes_only_what_changed(labbuild: &Labbuild, recipe: &str) {
+    let all = stages(labbuild, recipe);
+    let last = Path::new(recipe).join(format!("{}.yaml", all.last().unwrap()));
+    let mut text = fs::read_to_string(&last).unwrap();
+    assert!(text.contains("\nchecks:\n"));
+    text = text.replacen(
+        "\nchecks:\n",
+        "\nchecks:\n  - machine: compute1\n    name: an added check\n    run: \"true\"\n",
+        1,
+    );
+    fs::write(&last, text).unwrap();
+    let plan = labbuild.result(&["plan", recipe]);
+    let why = plan["plan"].as_array().unwrap().last().unwrap()["why"].to_string();
+    assert!(why.contains("an added check"), "{why}");
+    let events = labbuild.json(&["up", recipe]);
+    assert_eq!(field(&events, "stage-started", "stage"), all[all.len() - 1..]);
+}
+
+fn two_labs_have_the_same_addresses(labbuild: &Labbuild, recipe: &str) {
+    labbuild.ok(&["down"]);
+    for name in ["a", "b"] {
+        labbuild.ok(&["up", recipe, "--name", name]);
+    }
+    for name in ["a", "b"] {
+        let shown = labbuild.ok(&[
+            "exec",
+            "--name",
+            name,
+            "controller",
+            "--",
+            "ip",
+            "-br",
+            "addr",
+            "show",
+            "ens37",
+        ]);
+        assert!(shown.contains("172.16.251.11/24"), "{shown}");
+        labbuild.ok(&[
+            "exec",
+            "--name",
+            name,
+            "compute1",
+            "--",
+            "ping",
+            "-c1",
+            "-W5",
+            "172.16.251.11",
+        ]);
+    }
+    // What is written in one is not in the other.
+    labbuild.ok(&["exec", "--name", "a", "controller", "--", "touch", "/root/only-in-a"]);
+    labbuild
+        .fails(1, &["exec", "--name", "b", "controller", "--", "test", "-e", "/root/only-in-a"]);
+    labbuild.ok(&["down", "--all"]);
+    labbuild.assert_nothing_runs();
+}
+
+fn seals_and_exports(labbuild: &Labbuild, recipe: &str) -> std::path::PathBuf {
+    labbuild.ok(&["build", recipe]);
+    labbuild.assert_nothing_runs();
+    let events = labbuild.json(&["build", recipe]);
+    assert!(field(&events, "machine", "state").is_empty(), "the second build started machines");
+    assert!(labbuild.ok(&["images"]).contains("two-node"));
+    let dir = ground().join("exported");
+    let _ = fs::remove_dir_all(&dir);
+    labbuild.ok(&["export", recipe, dir.to_str().unwrap()]);
+    let sums = Command::new("sha256sum").arg("-c").arg("SHA256SUMS").current_dir(&dir).output();
+    assert!(sums.unwrap().status.success(), "sha256sum -c disagrees");
+    dir
+}
+
+fn travels_to_another_store(images: &Path) {
+    let store = ground().join("strangers-store");
+    let labbuild = Labbuild::at(store.clone());
+    if store.exists() {
+        labbuild.run(&["down", "--all"]);
+        fs::remove_dir_all(&store).unwrap();
+    }
+    let dir = images.to_str().unwrap();
+    for file in ["compute1.qcow2", "manifest.json", "SHA256SUMS"] {
+        flip_a_bit(&images.join(file));
+        let error = labbuild.fails(1, &["up", dir]);
+        assert!(error.contains(file), "the error does not name {file}: {error}");
+        flip_a_bit(&images.join(file));
+    }
+    let verified = labbuild.result(&["verify", dir, "--boots", "2"]);
+    assert_eq!(verified["identical"], true);
+    labbuild.assert_nothing_runs();
+    labbuild.ok(&["up", dir]);
+    let name = labbuild.ok(&["exec", "controller", "--", "hostname", "--fqdn"]);
+    assert_eq!(name.trim(), "controller.openstack.com");
+    labbuild.ok(&["down"]);
+    labbuild.assert_nothing_runs();
+}
+
+/// Flips one bit in the middle of a file; twice is never.
+fn flip_a_bit(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let middle = SeekFrom::Start(file.metadata().unwrap().len() / 2);
+    let mut byte = [0];
+    file.seek(middle).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(middle).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}

@@ -1,0 +1,113 @@
+//! A recipe of one small machine whose base is an existing qcow2: the compute node's disk from
+//! the main job's store.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Labbuild, base_disk, ground};
+
+const LAB: &str = "\
+schema: 1
+name: mini
+title: One machine
+base: mini
+networks:
+  hostonly: { kind: host-only, subnet: 172.16.251.0/24, host: 172.16.251.1 }
+machines:
+  one:
+    memory: 512 MiB
+    disk: 10 GiB
+    nics:
+      - { name: ens37, network: hostonly, address: 172.16.251.12 }
+stages: [10-first.yaml, 20-second.yaml]
+";
+
+const FIRST: &str = "\
+title: First
+steps:
+  - name: A mark
+    machine: one
+    file: { path: /root/first, content: first }
+checks:
+  - machine: one
+    run: cat /root/first
+    expect: { stdout-is: first }
+";
+
+/// The second stage: one step with this script, and a check that wants both marks.
+pub fn second(script: &str) -> String {
+    format!(
+        "title: Second
+steps:
+  - name: The step in question
+    machine: one
+    timeout: 20s
+    run: |
+      {script}
+checks:
+  - machine: one
+    name: both marks
+    run: cat /root/first /root/second
+    expect: {{ stdout-contains: [first, second] }}
+"
+    )
+}
+
+pub struct Mini {
+    pub labbuild: Labbuild,
+    dir: PathBuf,
+}
+
+impl Mini {
+    /// The recipe in a fresh folder, with a store of its own.
+    pub fn new(name: &str) -> Mini {
+        let mini = Mini::at(name);
+        if mini.dir.exists() {
+            mini.labbuild.run(&["down", "--all"]);
+            fs::remove_dir_all(&mini.dir).unwrap();
+        }
+        mini.fill();
+        mini
+    }
+
+    /// The recipe and the store that an earlier test may have left.
+    pub fn kept(name: &str) -> Mini {
+        let mini = Mini::at(name);
+        mini.fill();
+        mini
+    }
+
+    fn at(name: &str) -> Mini {
+        let dir = ground().join(name);
+        Mini { labbuild: Labbuild::at(dir.join("store")), dir }
+    }
+
+    fn fill(&self) {
+        fs::create_dir_all(self.dir.join("mini/images")).unwrap();
+        self.write("lab.yaml", LAB);
+        self.write("10-first.yaml", FIRST);
+        self.write("20-second.yaml", &second("echo second > /root/second"));
+        self.write("images/mini.yaml", &base_definition());
+    }
+
+    pub fn write(&self, file: &str, text: &str) {
+        fs::write(self.dir.join("mini").join(file), text).unwrap();
+    }
+
+    pub fn recipe(&self) -> String {
+        self.dir.join("mini").to_str().unwrap().to_owned()
+    }
+
+    pub fn finish(self) {
+        self.labbuild.ok(&["down", "--all"]);
+        self.labbuild.assert_nothing_runs();
+    }
+}
+
+pub fn base_definition() -> String {
+    let (disk, sha256) = base_disk();
+    format!(
+        "kind: disk\ntitle: The compute node's disk\ntime: 2026-11-01T00:00:00Z\npath: {}\nsha256: {sha256}\n",
+        disk.display()
+    )
+}

@@ -1,0 +1,143 @@
+//! What the tests with real guests share: a store, a copy of the recipes, and labbuild run as a
+//! user runs it.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
+
+pub mod mini;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// labbuild with one store.
+pub struct Labbuild {
+    pub store: PathBuf,
+}
+
+/// Folder for all guest tests of one checkout; the bases in it are made once.
+pub fn ground() -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl Labbuild {
+    pub fn at(store: PathBuf) -> Self {
+        Labbuild { store }
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_labbuild"));
+        command.arg("--store").arg(&self.store).args(args).stdin(Stdio::null());
+        command.env_remove("LABBUILD_STORE").env_remove("LABBUILD_CONNECT");
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        let begun = Instant::now();
+        let output = self.command(args).output().unwrap();
+        eprintln!(
+            "--- labbuild {}: {} after {:.1} s\n{}{}",
+            args.join(" "),
+            output.status,
+            begun.elapsed().as_secs_f64(),
+            text(&output.stderr),
+            text(&output.stdout)
+        );
+        output
+    }
+
+    /// Runs and insists on success; gives standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "labbuild {} failed", args.join(" "));
+        text(&output.stdout)
+    }
+
+    /// Runs and insists on this exit code; gives standard error.
+    pub fn fails(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(code), "labbuild {}", args.join(" "));
+        text(&output.stderr)
+    }
+
+    /// Runs with `--json` and gives every object.
+    pub fn json(&self, args: &[&str]) -> Vec<Value> {
+        let all = self.ok(&[&["--json"], args].concat());
+        all.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The `result` of a command run with `--json`.
+    pub fn result(&self, args: &[&str]) -> Value {
+        let events = self.json(args);
+        let last = events.iter().rev().find(|e| e["kind"] == "result");
+        last.expect("a result")["value"].clone()
+    }
+
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Processes whose command line names this store.
+    pub fn processes(&self) -> Vec<String> {
+        let store = self.store.to_string_lossy().into_owned();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter(|e| e.file_name().to_string_lossy().parse::<u32>().is_ok());
+        pids.filter_map(|e| {
+            let line = fs::read(e.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            let zombie = fs::read_to_string(e.path().join("stat")).ok()?.contains(") Z ");
+            (line.contains(&store) && !zombie).then_some(line)
+        })
+        .collect()
+    }
+
+    /// Nothing of this store runs, a moment of grace allowed.
+    pub fn assert_nothing_runs(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        assert_eq!(self.processes(), Vec::<String>::new(), "processes are left");
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The compute node's base disk and its SHA-256, from the store that the main job's test fills.
+/// That test runs first (see .config/nextest.toml).
+pub fn base_disk() -> (PathBuf, String) {
+    let layers = ground().join("store/layers");
+    let entries = fs::read_dir(&layers).into_iter().flatten().flatten();
+    for dir in entries.map(|e| e.path()) {
+        let text = fs::read_to_string(dir.join("layer.json")).unwrap_or_default();
+        let meta: Value = serde_json::from_str(&text).unwrap_or_default();
+        if meta["title"] == "base of compute1" {
+            return (dir.join("disk.qcow2"), meta["digest"].as_str().unwrap().to_owned());
+        }
+    }
+    panic!("no base of compute1 in {}: run the tests of guest_main_job first", layers.display())
+}
+
+/// Copies `recipes`, `kickstart` and `images` of the repository into a fresh folder.
+pub fn copy_repository(to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for part in ["recipes", "kickstart", "images"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(part);
+        let status = Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+/// Names of events of one kind, by one of their fields.
+pub fn field(events: &[Value], kind: &str, name: &str) -> Vec<String> {
+    let of_kind = events.iter().filter(|e| e["kind"] == kind);
+    of_kind.map(|e| e[name].as_str().unwrap_or_default().to_owned()).collect()
+}
