@@ -1,4 +1,4 @@
-//! Starting a lab: overlays, libvirtd, networks, domains, and the wait for their agents.
+//! Starting a lab: overlays, libvirtd, networks, domains, and the wait until all have booted.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::record::{MachineRecord, Record};
 use super::wiring::{Ground, say_bridged};
 use super::{LabError, Running, blocking};
+use crate::backend::agent::{Agent, AgentError};
 use crate::backend::{
     AccelChoice, AcceleratorKind, Backend, Clock, Guest, LibvirtBackend, check_bridge,
 };
@@ -76,7 +77,7 @@ pub async fn start(
     make_networks(&ground, &backend, &record, events).await?;
     let guests = start_domains(&ground, &backend, &record, &dir, options, events).await?;
     let running = Running { record, sandbox, backend, guests };
-    wait_for_agents(&running, events).await?;
+    wait_until_booted(&running, events).await?;
     Ok(running)
 }
 
@@ -217,25 +218,40 @@ async fn start_domains(
     Ok(guests)
 }
 
-/// Waits until every machine's agent answers.
-async fn wait_for_agents(running: &Running, events: &Events) -> Result<(), LabError> {
+/// Waits until every machine's agent answers and its services have been started.
+async fn wait_until_booted(running: &Running, events: &Events) -> Result<(), LabError> {
     let mut waiting = JoinSet::new();
     for name in running.guests.keys() {
         announce(events, name, "booting");
-        let (agent, name, events) = (running.agent(name)?, name.clone(), events.clone());
-        waiting.spawn(async move {
-            let ready = agent.wait_ready(BOOT_LIMIT).await;
-            if ready.is_ok() {
-                announce(&events, &name, "ready");
-            }
-            ready
-        });
+        let (agent, events) = (running.agent(name)?, events.clone());
+        waiting.spawn(async move { boot(&agent, &events).await });
     }
-    while let Some(ready) = waiting.join_next().await {
-        if let Ok(result) = ready {
+    while let Some(booted) = waiting.join_next().await {
+        if let Ok(result) = booted {
             result?;
         }
     }
+    Ok(())
+}
+
+/// A machine whose agent never answers is an error. One that does not come to an end of starting
+/// its services can be looked into, and is left running with a warning.
+async fn boot(agent: &Agent, events: &Events) -> Result<(), AgentError> {
+    let name = agent.machine();
+    agent.wait_ready(BOOT_LIMIT).await?;
+    announce(events, name, "starting services");
+    match agent.wait_booted(BOOT_LIMIT).await {
+        Ok(state) if state == "degraded" => events.notice(format!(
+            "{name} has booted with failed services: `systemctl --failed` in it names them"
+        )),
+        Ok(_) => {}
+        Err(AgentError::Late { .. }) => events.warning(format!(
+            "{name} is still starting services after {} min: `systemctl list-jobs` in it says which",
+            BOOT_LIMIT.as_secs() / 60
+        )),
+        Err(other) => return Err(other),
+    }
+    announce(events, name, "ready");
     Ok(())
 }
 
