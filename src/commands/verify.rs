@@ -74,14 +74,16 @@ async fn compare(
         lines.push(value);
         first.get_or_insert(boot);
     }
-    match differing {
-        0 => {
-            let text = format!("{boots} boots, one fingerprint");
-            ctx.screen.result(&text, json!({ "boots": lines, "identical": true }));
-            Ok(())
-        }
-        n => Err(Failure::failed(format!("{n} of {boots} boots differ from the first"))),
+    let identical = differing == 0;
+    let summary = match identical {
+        true => format!("{boots} boots, one fingerprint"),
+        false => format!("{differing} of {boots} boots differ from the first"),
+    };
+    // For people the error below says it; programs want the differences.
+    if identical || ctx.screen.is_json() {
+        ctx.screen.result(&summary, json!({ "boots": lines, "identical": identical }));
     }
+    if identical { Ok(()) } else { Err(Failure::failed(summary)) }
 }
 
 async fn boot_once(

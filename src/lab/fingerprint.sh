@@ -26,7 +26,13 @@ section running-services
 patiently systemctl list-units --type=service --state=running --no-legend --plain |
   awk '$1 !~ /^(getty|user)@/ {print $1}'
 section listening-sockets
-ss -H -lntu | awk '{print $1, $5}' | sort
+# A UDP socket on an ephemeral port belongs to a client that waits for an answer, as ntpdate does
+# every few minutes: no server listens there.
+ss -H -lntu |
+  awk 'NR == FNR { low = $1; high = $2; next }
+       { port = $5; sub(/.*:/, "", port) }
+       !($1 == "udp" && port >= low && port <= high) { print $1, $5 }' \
+    /proc/sys/net/ipv4/ip_local_port_range - | sort
 section addresses
 ip -o addr show scope global | awk '{print $2, $3, $4}'
 ip -o link show | awk -F'[ :]+' '{print $2}' | sort
