@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use labbuild::kickstart::parse;
+use labbuild::kickstart::read;
 
 fn file(name: &str) -> Result<String, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
@@ -15,7 +15,8 @@ fn file(name: &str) -> Result<String, String> {
 fn complaints(name: &str) -> String {
     let name = format!("kickstarts/{name}.ks");
     let text = file(&name).unwrap();
-    parse(&text, &name, &mut |included| file(included)).unwrap_err().to_string()
+    let reading = read(&text, &name, &mut |included| file(included));
+    reading.for_bootstrap().unwrap_err().to_string()
 }
 
 macro_rules! broken {

@@ -1,5 +1,5 @@
 //! The templates of the project against `ksvalidator`, the judge that Anaconda's own project
-//! ships; and its verdict on single lines against ours.
+//! ships. Single lines are compared in `kickstart_parity.rs`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,21 +19,14 @@ fn validator() -> String {
     found.expect(missing).to_str().unwrap().to_owned()
 }
 
-/// What `ksvalidator -v RHEL7` says about some files together: `Err` holds its words.
-fn verdict_on_all(validator: &str, texts: &[&str]) -> Result<(), String> {
+/// What `ksvalidator -v RHEL7` says about a text: `Err` holds its words.
+fn verdict(validator: &str, text: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = Cmd::new(validator).args(["-v", "RHEL7"]);
-    for (i, text) in texts.iter().enumerate() {
-        let file = dir.path().join(format!("{i}.cfg"));
-        std::fs::write(&file, text).unwrap();
-        command = command.arg(&file);
-    }
+    let file = dir.path().join("ks.cfg");
+    std::fs::write(&file, text).unwrap();
+    let command = Cmd::new(validator).args(["-v", "RHEL7"]).arg(&file);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(command.run()).map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn verdict(validator: &str, text: &str) -> Result<(), String> {
-    verdict_on_all(validator, &[text])
 }
 
 fn nic(name: &str, network: &str, address: Option<&str>, gateway: Option<&str>) -> Value {
@@ -159,44 +152,6 @@ fn templates_are_met_with_few_notices() {
             "@core: Debian has no such package groups; ignored",
         ]
     );
-}
-
-/// Lines, and sections written on one line with `;` for the line breaks.
-const LINES: &str = include_str!("kickstarts/verdicts.txt");
-
-/// Whether RHEL 7's syntax lets `text` pass, as we read it.
-fn accepted(text: &str) -> bool {
-    read(text, "t.ks", &mut |_| Ok(String::new())).anaconda_accepts()
-}
-
-/// The texts on which the two differ, looked at one by one on all processors.
-fn differing<'a>(validator: &str, texts: &[&'a str]) -> Vec<&'a str> {
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let differs = |text: &&&str| verdict(validator, text).is_ok() != accepted(text);
-    std::thread::scope(|scope| {
-        let work = |worker: usize| {
-            let mine = texts.iter().skip(worker).step_by(workers);
-            scope.spawn(move || mine.filter(differs).copied().collect::<Vec<_>>())
-        };
-        let running: Vec<_> = (0..workers).map(work).collect();
-        running.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    })
-}
-
-#[test]
-fn our_verdict_is_the_validators() {
-    let validator = validator();
-    let lines = LINES.lines().filter(|l| !l.is_empty() && !l.starts_with("##"));
-    let texts: Vec<String> = lines.map(|l| format!("{}\n", l.replace(" ; ", "\n"))).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let (good, bad): (Vec<&str>, Vec<&str>) = texts.iter().partition(|text| accepted(text));
-    assert!(good.len() >= 60 && bad.len() >= 60);
-    let mut wrong = differing(&validator, &bad);
-    // One process looks at all that should pass; only if it objects, each has to be asked about.
-    if verdict_on_all(&validator, &good).is_err() {
-        wrong.extend(differing(&validator, &good));
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

@@ -23,8 +23,9 @@ struct Reader<'a> {
 
 /// Everything the kickstart and the request ask for, or every fault at once.
 pub fn accept(definition: &Bootstrap, request: &Request) -> Result<Wishes, Faults> {
-    let mut reader = Reader { definition, request, wishes: Wishes::default(), faults: Vec::new() };
     let kickstart = &request.kickstart.commands;
+    let faults = kickstart.objections.clone();
+    let mut reader = Reader { definition, request, wishes: Wishes::default(), faults };
     for command in &kickstart.commands {
         reader.command(command);
     }
@@ -43,7 +44,8 @@ pub fn accept(definition: &Bootstrap, request: &Request) -> Result<Wishes, Fault
 pub fn fault_at(file: &KickstartFile, line: u32, message: String, help: Option<String>) -> Fault {
     let text = file.text.lines().nth((line as usize).saturating_sub(1)).unwrap_or_default();
     let command = text.split_whitespace().next().unwrap_or_default();
-    let secret = matches!(command, "rootpw" | "user" | "group" | "bootloader" | "sshpw");
+    let secret = matches!(command, "rootpw" | "user" | "group" | "bootloader" | "sshpw")
+        || text.contains("--pass");
     Fault {
         at: Place { file: file.name.as_str().into(), line, column: 1 },
         text: if secret { format!("{command} …") } else { text.to_owned() },
@@ -83,7 +85,8 @@ impl Reader<'_> {
                     "`--fstype=ext4`",
                 );
             }
-            // Partitions are resolved together; the rest means nothing or is said as a notice.
+            // Partitions are resolved together; the rest means nothing, is said as a notice or
+            // is among the kickstart's objections.
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ pub(super) fn find(statements: &[Statement], selection: &Selection, findings: &m
     finder.said_twice();
     finder.one_of_a_kind();
     finder.autopart_and_part();
+    finder.ignored_disks();
     finder.hostnames();
     finder.services();
     finder.keys_of_nobody();
@@ -45,7 +46,7 @@ impl<'a> Finder<'a> {
     fn repeated_names(&mut self) {
         let mut seen: HashMap<(&str, String), &'a Statement> = HashMap::new();
         for statement in self.statements {
-            let Some((what, name)) = declared(&statement.command) else { continue };
+            let Some((what, name)) = declared(statement) else { continue };
             let Some(first) = seen.get(&(what, name.clone())) else {
                 seen.insert((what, name), statement);
                 continue;
@@ -97,8 +98,8 @@ impl<'a> Finder<'a> {
         let mut part = None;
         let mut autopart = None;
         for statement in self.statements {
-            let earlier = match statement.command {
-                Command::Part(_) => {
+            let earlier = match &statement.command {
+                by_hand if lays_out_by_hand(by_hand) => {
                     part.get_or_insert(statement);
                     autopart
                 }
@@ -114,6 +115,23 @@ impl<'a> Finder<'a> {
                 let message = format!("`{one}` contradicts `{other}` on {first}");
                 let help = "lay the disk out by hand or have it done, not both";
                 self.fault(Judge::Anaconda, (&statement.line, statement.column), message, help);
+            }
+        }
+    }
+
+    /// `ignoredisk` names disks to leave alone or to use, in all its lines.
+    fn ignored_disks(&mut self) {
+        let mut seen: Option<(&str, &'a Statement)> = None;
+        for statement in self.statements.iter().filter(|s| s.name == "ignoredisk") {
+            let lists = ["--drives", "--only-use"];
+            let given = lists.into_iter().find(|list| !statement.parsed.list(list).is_empty());
+            let Some(option) = given else { continue };
+            let (known, first) = *seen.get_or_insert((option, statement));
+            if known != option {
+                let first = place(&first.line, &statement.line);
+                let message = format!("`{option}` contradicts `{known}` on {first}");
+                let at = (&*statement.line, value_column(statement, option));
+                self.fault(Judge::Anaconda, at, message, "keep one of them");
             }
         }
     }
@@ -187,15 +205,29 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// What a command declares by name, if it does.
-fn declared(command: &Command) -> Option<(&'static str, String)> {
+/// Whether a command says where something goes on the disk, which `autopart` decides itself.
+fn lays_out_by_hand(command: &Command) -> bool {
+    let foreign = ["raid", "volgroup", "logvol", "reqpart"];
     match command {
+        Command::Part(_) => true,
+        Command::Foreign { name } => foreign.contains(&name.as_str()),
+        _ => false,
+    }
+}
+
+/// What a command declares by name, if it does.
+fn declared(statement: &Statement) -> Option<(&'static str, String)> {
+    let named = |option: &str| statement.parsed.value(option).map(|word| word.text.clone());
+    match &statement.command {
         Command::Part(part) if part.mountpoint != "swap" => {
             Some(("partition", part.mountpoint.clone()))
         }
         Command::User(user) => Some(("user", user.name.clone())),
         Command::Repo { name, .. } => Some(("repo", name.clone())),
         Command::Network(n) => Some(("network line", n.device.clone().unwrap_or_default())),
+        Command::Foreign { name } if name == "snapshot" => Some(("snapshot", named("--name")?)),
+        Command::Foreign { name } if name == "multipath" => Some(("path", named("--device")?)),
+        Command::Foreign { name } if name == "realm" => Some(("realm", "join".to_owned())),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use super::statement::Args;
 use super::words::Word;
 
 pub(super) use super::convert_disk::{autopart, bootloader, clearpart, part, zerombr};
+pub(super) use super::convert_foreign::{device, foreign, nvdimm, ostreesetup, realm, snapshot};
 pub(super) use super::convert_network::network;
 
 pub(super) fn lang(args: &mut Args<'_, '_>) -> Option<Command> {

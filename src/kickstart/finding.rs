@@ -4,7 +4,8 @@
 //! to, and labbuild, which refuses besides what it could not carry out or what contradicts itself.
 
 use super::source::Line;
-use crate::recipe::{Fault, Faults, Place};
+use super::suggest::nearest;
+use crate::recipe::{Fault, Place};
 
 /// Whose rule was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +29,15 @@ pub struct Finding {
 fn shown(line: &str) -> String {
     let line = line.trim_end();
     let command = line.split_whitespace().next().unwrap_or_default();
-    let (mut hidden, mut next_is_secret) = (command == "rootpw", false);
+    let (mut hidden, mut next_is_secret) = (["rootpw", "sshpw"].contains(&command), false);
     let mut shown = String::new();
     for (i, word) in line.split_inclusive(char::is_whitespace).enumerate() {
         let bare = word.trim_end();
         let is_option = bare.starts_with("--");
-        let secret = SECRET_OPTIONS.iter().find(|o| bare.starts_with(**o));
-        if let Some(option) = secret {
+        if is_secret(bare) {
             // A quoted password may have blanks: hide all up to the next option.
             (hidden, next_is_secret) = (true, true);
-            let keep = if bare.contains('=') { option.len() + 1 } else { bare.len() };
+            let keep = bare.find('=').map_or(bare.len(), |at| at + 1);
             shown.push_str(word.get(..keep).unwrap_or(word));
             shown.extend(word.get(keep..).unwrap_or_default().chars().map(star));
             continue;
@@ -53,7 +53,24 @@ fn shown(line: &str) -> String {
     shown
 }
 
-const SECRET_OPTIONS: [&str; 3] = ["--password", "--md5pass", "--passphrase"];
+/// Options whose values are not shown.
+const SECRET_OPTIONS: [&str; 7] = [
+    "--password",
+    "--md5pass",
+    "--passphrase",
+    "--reverse-password",
+    "--one-time-password",
+    "--wepkey",
+    "--wpakey",
+];
+
+/// Whether a word is such an option, the beginning of one's name, which does as well, or most
+/// likely one misspelt.
+fn is_secret(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or_default();
+    let begins = SECRET_OPTIONS.iter().any(|option| option.starts_with(name));
+    name.starts_with("--") && name.len() > 2 && (begins || nearest(name, SECRET_OPTIONS).is_some())
+}
 
 fn star(c: char) -> char {
     if c.is_whitespace() { c } else { '*' }
@@ -111,14 +128,6 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// The faults of all findings, if there are any.
-pub(super) fn faults(findings: Vec<Finding>) -> Result<(), Faults> {
-    if findings.is_empty() {
-        return Ok(());
-    }
-    Err(Faults(findings.into_iter().map(|f| f.fault).collect()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::shown;
@@ -133,5 +142,9 @@ mod tests {
         );
         assert_eq!(shown("user --password 'a b' --uid=1"), "user --password ** ** --uid=1");
         assert_eq!(shown("lang en_US\t"), "lang en_US");
+        assert_eq!(shown("vnc --passw=abc --port=1"), "vnc --passw=*** --port=1");
+        assert_eq!(shown("vnc --pasword=abc --port=1"), "vnc --pasword=*** --port=1");
+        assert_eq!(shown("sshpw --username=a b"), "sshpw --username=a *");
+        assert_eq!(shown("iscsi --reverse-password x"), "iscsi --reverse-password *");
     }
 }

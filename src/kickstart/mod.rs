@@ -1,7 +1,9 @@
 //! Kickstart: a template becomes an answer file, an answer file becomes typed commands.
 //!
 //! Pure: text in, text or commands out. What a command does to a tree is `base`'s business.
-//! The syntax is RHEL 7's, as Anaconda and `ksvalidator -v RHEL7` read it.
+//! The syntax is RHEL 7's, all of it, as Anaconda and `ksvalidator -v RHEL7` read it. What
+//! labbuild itself could not carry out is well-formed too, and kept as
+//! [objections](Kickstart::objections).
 //!
 //! # What a template sees
 //!
@@ -25,13 +27,16 @@
 mod contradictions;
 mod convert;
 mod convert_disk;
+mod convert_foreign;
 mod convert_network;
 mod finding;
+mod foreign;
 pub mod model;
 mod notices;
 mod options;
 mod parser;
 mod render;
+mod rules;
 mod sections;
 mod source;
 mod statement;

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use crate::recipe::Fault;
+
 /// A value and the line (from 1) of the rendered file it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnLine<T> {
@@ -23,9 +25,13 @@ pub struct Kickstart {
     /// Sections that Anaconda knows and that are read over here (`%addon`, `%anaconda`,
     /// `%pre-install`, `%onerror`, `%traceback`): their names with the `%`.
     pub skipped: Vec<OnLine<String>>,
+    /// What Anaconda takes and labbuild's own bootstrap refuses: commands and options it cannot
+    /// carry out, values that make no sense, lines that contradict each other.
+    pub objections: Vec<Fault>,
 }
 
-/// One command. Options that this reader knows have a field; all others are refused by line.
+/// One command. Options that labbuild carries out have a field; all others are among the
+/// [objections](Kickstart::objections).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Command {
@@ -111,6 +117,10 @@ pub enum Command {
     },
     Halt {
         eject: bool,
+    },
+    /// A command that only Anaconda has a use for, by its name.
+    Foreign {
+        name: String,
     },
 }
 

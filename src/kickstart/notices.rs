@@ -3,6 +3,7 @@
 //! Wishes that are fulfilled anyway (`firstboot --disabled`, `text`) are not mentioned.
 
 use super::model::{Command, Kickstart, Packages, Script, ScriptKind, Selinux};
+use super::syntax::{self, Fate};
 
 /// What is not carried out when Debian is bootstrapped: line and sentence, in line order, each
 /// command once.
@@ -12,6 +13,7 @@ pub fn notices(kickstart: &Kickstart) -> Vec<(u32, String)> {
         if let Some(text) = of_command(&command.value) {
             said.push((command.line, text.to_owned()));
         }
+        said.extend(of_foreign(&command.value).map(|text| (command.line, text)));
     }
     for script in &kickstart.scripts {
         if let Some(text) = of_script(&script.value) {
@@ -61,6 +63,14 @@ fn of_command(command: &Command) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+fn of_foreign(command: &Command) -> Option<String> {
+    let Command::Foreign { name } = command else { return None };
+    match syntax::find(name)?.fate {
+        Fate::Useless(why) => Some(format!("{name}: {why}; ignored")),
+        Fate::Typed | Fate::Refused(_) => None,
+    }
 }
 
 fn of_script(script: &Script) -> Option<&'static str> {

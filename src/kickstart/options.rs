@@ -15,6 +15,10 @@ pub(super) enum Takes {
     Int,
     Bool,
     OneOf(&'static [&'static str]),
+    /// One of these, in small or capital letters.
+    AnyCase(&'static [&'static str]),
+    /// Values between commas.
+    List,
 }
 
 /// What labbuild does with an option that Anaconda knows.
@@ -34,30 +38,52 @@ pub(super) struct Opt {
     pub names: &'static [&'static str],
     pub takes: Takes,
     pub here: Here,
+    /// Whether the command is wrong without it.
+    pub required: bool,
 }
 
 impl Opt {
+    const fn new(names: &'static [&'static str], takes: Takes) -> Opt {
+        Opt { names, takes, here: Here::Used, required: false }
+    }
+
     pub(super) const fn flag(names: &'static [&'static str]) -> Opt {
-        Opt { names, takes: Takes::Nothing, here: Here::Used }
+        Opt::new(names, Takes::Nothing)
     }
 
     pub(super) const fn text(names: &'static [&'static str]) -> Opt {
-        Opt { names, takes: Takes::Text, here: Here::Used }
+        Opt::new(names, Takes::Text)
+    }
+
+    pub(super) const fn list(names: &'static [&'static str]) -> Opt {
+        Opt::new(names, Takes::List)
     }
 
     pub(super) const fn int(names: &'static [&'static str]) -> Opt {
-        Opt { names, takes: Takes::Int, here: Here::Used }
+        Opt::new(names, Takes::Int)
     }
 
     pub(super) const fn boolean(names: &'static [&'static str]) -> Opt {
-        Opt { names, takes: Takes::Bool, here: Here::Used }
+        Opt::new(names, Takes::Bool)
     }
 
     pub(super) const fn one_of(
         names: &'static [&'static str],
         values: &'static [&'static str],
     ) -> Opt {
-        Opt { names, takes: Takes::OneOf(values), here: Here::Used }
+        Opt::new(names, Takes::OneOf(values))
+    }
+
+    pub(super) const fn any_case(
+        names: &'static [&'static str],
+        values: &'static [&'static str],
+    ) -> Opt {
+        Opt::new(names, Takes::AnyCase(values))
+    }
+
+    pub(super) const fn required(mut self) -> Opt {
+        self.required = true;
+        self
     }
 
     pub(super) const fn harmless(mut self) -> Opt {
@@ -81,6 +107,8 @@ pub(super) enum Arguments {
     Maybe,
     /// Any number, in one row.
     Any,
+    /// Any number, anywhere between the options, none of which begins with a dash.
+    Scattered,
     /// Everything is an argument; options are not looked at.
     Verbatim,
 }
@@ -274,6 +302,12 @@ impl Sorter<'_, '_> {
     }
 
     fn take_row(&mut self, mut row: Vec<Word>) {
+        if self.syntax.arguments == Arguments::Scattered {
+            let dashed = |w: &Word| w.text.starts_with('-');
+            let (extra, row): (Vec<Word>, Vec<Word>) = row.into_iter().partition(dashed);
+            self.parsed.extra.extend(extra);
+            return self.parsed.arguments.extend(row);
+        }
         if self.row_taken || self.syntax.arguments == Arguments::None {
             self.parsed.extra.extend(row);
             return;
@@ -332,10 +366,13 @@ impl Sorter<'_, '_> {
     fn check_value(&mut self, opt: &Opt, spelt: &str, value: &Word) {
         let text = &value.text;
         let (ok, help) = match opt.takes {
-            Takes::Nothing | Takes::Text => return,
+            Takes::Nothing | Takes::Text | Takes::List => return,
             Takes::Int => (is_integer(text), "a whole number".to_owned()),
             Takes::Bool => (boolean(text).is_some(), "`yes` or `no`".to_owned()),
             Takes::OneOf(values) => (values.contains(&text.as_str()), one_of(values)),
+            Takes::AnyCase(values) => {
+                (values.contains(&text.to_lowercase().as_str()), one_of(values))
+            }
         };
         if !ok {
             let message = format!("`{text}` is not a value of `{spelt}`");
@@ -354,10 +391,11 @@ pub(super) fn report_extra(command: &str, parsed: &Parsed, syntax: &Syntax, note
     let mut after_unknown = false;
     for word in &parsed.extra {
         let is_option = word.text.starts_with("--") && word.text != "--";
-        if command == "rootpw" && !is_option {
+        if ["rootpw", "sshpw"].contains(&command) && !is_option {
             // The word may be part of a password, which no message shows.
             let help = "quote one with blanks; one that begins with `-` stands after `--`";
-            notes.refuse(word.column, "`rootpw` takes one password", Some(help.to_owned()));
+            let message = format!("`{command}` takes one password");
+            notes.refuse(word.column, message, Some(help.to_owned()));
         } else if word.text.starts_with('-') && word.text.len() > 1 && word.text != "--" {
             let name = word.text.split('=').next().unwrap_or_default();
             let known = syntax.options.iter().flat_map(|o| o.names.iter().copied());
@@ -382,7 +420,9 @@ fn too_many(arguments: Arguments) -> Option<String> {
     let help = match arguments {
         Arguments::None => "it takes only options",
         Arguments::One(_) | Arguments::Maybe => "it takes one word; quote it if it has spaces",
-        Arguments::Any | Arguments::Verbatim => "write its words together, before the options",
+        Arguments::Any | Arguments::Scattered | Arguments::Verbatim => {
+            "write its words together, before the options"
+        }
     };
     Some(help.to_owned())
 }

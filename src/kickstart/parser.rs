@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use super::contradictions;
-use super::finding::{Finding, Findings, Judge, Notes, faults};
+use super::finding::{Finding, Findings, Judge, Notes};
 use super::model::{Kickstart, OnLine, Script};
 use super::sections::{self, Header, KNOWN, Selection};
 use super::source::{Line, Source};
@@ -32,16 +32,32 @@ impl Reading {
     pub fn anaconda_accepts(&self) -> bool {
         self.findings.iter().all(|finding| finding.judge != Judge::Anaconda)
     }
+
+    /// The kickstart for Anaconda, or what RHEL 7's syntax refuses of it.
+    pub fn for_anaconda(self) -> Result<Kickstart, Faults> {
+        if self.anaconda_accepts() {
+            return Ok(self.kickstart);
+        }
+        let refused = self.findings.into_iter().filter(|f| f.judge == Judge::Anaconda);
+        Err(Faults(refused.map(|finding| finding.fault).collect()))
+    }
+
+    /// The kickstart for labbuild's own bootstrap, or all that either judge finds wrong.
+    pub fn for_bootstrap(self) -> Result<Kickstart, Faults> {
+        if self.findings.is_empty() {
+            return Ok(self.kickstart);
+        }
+        Err(Faults(self.findings.into_iter().map(|finding| finding.fault).collect()))
+    }
 }
 
-/// Reads an answer file; every fault at once.
+/// Reads an answer file as Anaconda would; every fault at once. What labbuild could not carry
+/// out itself is in [`Kickstart::objections`].
 ///
 /// `include` gives the text of a file named by `%include`, or says why not. Faults in such a
 /// file name it.
 pub fn parse(text: &str, file: &str, include: Load<'_>) -> Result<Kickstart, Faults> {
-    let reading = read(text, file, include);
-    faults(reading.findings)?;
-    Ok(reading.kickstart)
+    read(text, file, include).for_anaconda()
 }
 
 /// Reads an answer file and tells apart what Anaconda and what labbuild finds wrong.
@@ -231,12 +247,15 @@ impl Reader<'_> {
     fn finish(mut self) -> Reading {
         contradictions::find(&self.statements, &self.selection, &mut self.findings);
         let command = |s: Statement| OnLine { line: s.line.number, value: s.command };
+        let findings = self.findings.sorted();
+        let objections = findings.iter().filter(|f| f.judge == Judge::Labbuild);
         let kickstart = Kickstart {
+            objections: objections.map(|finding| finding.fault.clone()).collect(),
             commands: self.statements.into_iter().map(command).collect(),
             packages: self.selection.packages(),
             scripts: self.scripts,
             skipped: self.skipped,
         };
-        Reading { kickstart, findings: self.findings.sorted() }
+        Reading { kickstart, findings }
     }
 }

@@ -158,16 +158,14 @@ impl Selection {
 
     fn header_options(&mut self, header: &Header, notes: &mut Notes<'_>) {
         let parsed = header.options(&PACKAGES, notes);
-        if let Some(given) = parsed.last("--nobase") {
-            let help = "RHEL 7 has no Base group any more; leave it out".to_owned();
-            notes.refuse(given.column, "`--nobase` has no effect", Some(help));
+        for other in ["--nocore", "--nobase"] {
+            if let (Some(a), Some(b)) = (parsed.last("--default"), parsed.last(other)) {
+                let message = format!("`--default` contradicts `{other}`");
+                let help = Some("keep one of them".to_owned());
+                notes.refuse(a.column.max(b.column), message, help);
+            }
         }
-        if let (Some(a), Some(b)) = (parsed.last("--default"), parsed.last("--nocore")) {
-            let column = a.column.max(b.column);
-            let help = Some("keep one of them".to_owned());
-            notes.refuse(column, "`--default` contradicts `--nocore`", help);
-        }
-        for given in parsed.given.iter().filter(|g| g.name != "--nobase") {
+        for given in &parsed.given {
             let option = match &given.value {
                 Some(word) => format!("{}={}", given.name, word.text),
                 None => given.name.to_owned(),

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use super::finding::{Findings, Notes};
 use super::model::{Command, Password};
 use super::options::{Arguments, Given, Parsed, integer, report_extra, sort};
+use super::rules;
 use super::source::Line;
 use super::suggest::nearest;
-use super::syntax::{Entry, OTHER_RELEASES, UNSUPPORTED, find, known_names};
+use super::syntax::{Entry, Fate, OTHER_RELEASES, find, known_names};
 use super::words::Word;
 
 /// A command that was understood, with what is needed to point into its line later.
@@ -53,15 +54,16 @@ fn build(entry: &Entry, name: &Word, parsed: &Parsed, notes: &mut Notes<'_>) -> 
         return None;
     }
     let mut args = Args { name: &name.text, column: name.column, parsed, notes };
+    rules::check(&mut args, entry.syntax.options, entry.rules);
+    if let Fate::Refused(instead) = entry.fate {
+        let message = format!("`{}` is known to Anaconda but not supported by labbuild", args.name);
+        args.object_at(args.column, message, instead);
+    }
     (entry.build)(&mut args)
 }
 
 fn refuse_command(name: &Word, notes: &mut Notes<'_>) {
     let text = name.text.as_str();
-    if let Some((_, help)) = UNSUPPORTED.iter().find(|(known, _)| *known == text) {
-        let message = format!("`{text}` is known to Anaconda but not supported by labbuild");
-        return notes.object(name.column, message, help.map(str::to_owned));
-    }
     if let Some((_, help)) = OTHER_RELEASES.iter().find(|(known, _)| *known == text) {
         let message = format!("`{text}` is not a command of RHEL 7");
         return notes.refuse(name.column, message, Some((*help).to_owned()));

@@ -1,34 +1,50 @@
-//! The commands labbuild carries out and what RHEL 7 lets them take, as tables.
+//! The commands labbuild carries out and what RHEL 7 lets them take, as tables. Those that only
+//! Anaconda carries out are in [`super::foreign`].
 //!
 //! Options that Anaconda knows are all here; those marked `refused` have no meaning for
 //! labbuild and say so, those marked `harmless` change nothing for a lab machine.
 
 use super::convert as to;
+use super::foreign::FOREIGN;
 use super::model::Command;
 use super::options::Arguments::{Any, Maybe, None as Nothing, One, Verbatim};
 use super::options::{Opt, Syntax};
+use super::rules::Rule;
 use super::statement::Args;
+
+/// Makes a command of its sorted words.
+pub(super) type Build = fn(&mut Args<'_, '_>) -> Option<Command>;
+
+/// What labbuild's own bootstrap makes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is typed; whoever carries it out knows what to do.
+    Typed,
+    /// It changes nothing for a lab machine: why not.
+    Useless(&'static str),
+    /// Leaving it out would make another machine: what to do instead, if there is something.
+    Refused(&'static str),
+}
 
 /// One command: its names, what it takes, how it becomes a [`Command`].
 pub(super) struct Entry {
     pub names: &'static [&'static str],
     pub syntax: Syntax,
-    pub build: fn(&mut Args<'_, '_>) -> Option<Command>,
+    /// What its options mean for each other, as far as `build` does not say.
+    pub rules: &'static [Rule],
+    pub fate: Fate,
+    pub build: Build,
 }
 
-const fn entry(
-    names: &'static [&'static str],
-    syntax: Syntax,
-    build: fn(&mut Args<'_, '_>) -> Option<Command>,
-) -> Entry {
-    Entry { names, syntax, build }
+const fn entry(names: &'static [&'static str], syntax: Syntax, build: Build) -> Entry {
+    Entry { names, syntax, rules: &[], fate: Fate::Typed, build }
 }
 
 const fn takes(arguments: super::options::Arguments, options: &'static [Opt]) -> Syntax {
     Syntax { arguments, options }
 }
 
-/// Every command that labbuild knows.
+/// Every command that labbuild carries out, or knows to be fulfilled.
 pub(super) static COMMANDS: &[Entry] = &[
     entry(&["lang"], takes(One("locale"), &[Opt::text(&["--addsupport"])]), to::lang),
     entry(&["keyboard"], takes(Any, KEYBOARD), to::keyboard),
@@ -233,46 +249,8 @@ const EJECT: &[Opt] = &[Opt::flag(&["--eject"])];
 
 /// The entry of a command.
 pub(super) fn find(name: &str) -> Option<&'static Entry> {
-    COMMANDS.iter().find(|entry| entry.names.contains(&name))
+    COMMANDS.iter().chain(FOREIGN).find(|entry| entry.names.contains(&name))
 }
-
-/// Commands of RHEL 7 that labbuild does not carry out, and what does instead.
-pub(super) static UNSUPPORTED: &[(&str, Option<&str>)] = &[
-    ("autostep", None),
-    ("btrfs", Some("lay the disk out with `part`")),
-    ("cdrom", Some("the base image decides where packages come from")),
-    ("device", None),
-    ("deviceprobe", None),
-    ("dmraid", None),
-    ("driverdisk", None),
-    ("fcoe", None),
-    ("group", Some("groups named by `user --groups=…` are made")),
-    ("harddrive", Some("the base image decides where packages come from")),
-    ("hmc", None),
-    ("ignoredisk", Some("a lab machine has one disk; leave the line out")),
-    ("iscsi", None),
-    ("iscsiname", None),
-    ("liveimg", Some("the base image decides where packages come from")),
-    ("logging", None),
-    ("logvol", Some("lay the disk out with `part`")),
-    ("mediacheck", None),
-    ("multipath", None),
-    ("nfs", Some("the base image decides where packages come from")),
-    ("nvdimm", None),
-    ("ostreesetup", None),
-    ("raid", Some("lay the disk out with `part`")),
-    ("realm", None),
-    ("reqpart", Some("what the boot loader needs is made by itself; leave the line out")),
-    ("rescue", None),
-    ("snapshot", None),
-    ("sshpw", None),
-    ("unsupported_hardware", None),
-    ("updates", None),
-    ("vnc", None),
-    ("volgroup", Some("lay the disk out with `part`")),
-    ("xconfig", None),
-    ("zfcp", None),
-];
 
 /// Commands of other releases, and what RHEL 7 has for them.
 pub(super) static OTHER_RELEASES: &[(&str, &str)] = &[
@@ -283,6 +261,7 @@ pub(super) static OTHER_RELEASES: &[(&str, &str)] = &[
     ("langsupport", "RHEL 7 has `lang --addsupport=…`"),
     ("lilo", "RHEL 7 has `bootloader`"),
     ("module", "RHEL 7 has no modules; name packages in `%packages`"),
+    ("method", "write `url`, `nfs`, `cdrom` or `harddrive` itself"),
     ("monitor", "RHEL 7 dropped it; leave the line out"),
     ("mount", "RHEL 7 has `part`"),
     ("mouse", "RHEL 7 dropped it; leave the line out"),
@@ -290,12 +269,10 @@ pub(super) static OTHER_RELEASES: &[(&str, &str)] = &[
     ("rhsm", "no command of RHEL 7 does this"),
     ("syspurpose", "no command of RHEL 7 does this"),
     ("timesource", "RHEL 7 has `timezone --ntpservers=…`"),
-    ("upgrade", "RHEL 7 cannot upgrade by kickstart; leave the line out"),
     ("zipl", "no command of RHEL 7 does this"),
 ];
 
 /// Every name that RHEL 7 knows, and `sshkey`.
 pub(super) fn known_names() -> impl Iterator<Item = &'static str> {
-    let supported = COMMANDS.iter().flat_map(|e| e.names.iter().copied());
-    supported.chain(UNSUPPORTED.iter().map(|(name, _)| *name))
+    COMMANDS.iter().chain(FOREIGN).flat_map(|entry| entry.names.iter().copied())
 }

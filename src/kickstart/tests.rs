@@ -9,7 +9,7 @@ fn no_files(name: &str) -> Result<String, String> {
 }
 
 fn typed(text: &str) -> Kickstart {
-    parse(text, "t.ks", &mut no_files).unwrap_or_else(|faults| panic!("{faults}"))
+    read(text, "t.ks", &mut no_files).for_bootstrap().unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 fn only(text: &str) -> Command {
@@ -19,7 +19,7 @@ fn only(text: &str) -> Command {
 }
 
 fn messages(text: &str) -> Vec<String> {
-    let faults = parse(text, "t.ks", &mut no_files).unwrap_err();
+    let faults = read(text, "t.ks", &mut no_files).for_bootstrap().unwrap_err();
     let short = |f: &crate::recipe::Fault| format!("{}:{} {}", f.at.line, f.at.column, f.message);
     faults.0.iter().map(short).collect()
 }
@@ -163,27 +163,29 @@ fn files_that_include_each_other_are_refused() {
         "a.ks" => Ok("%include b.ks\n".to_owned()),
         _ => Ok("%include a.ks\n".to_owned()),
     };
-    let faults = parse("%include a.ks\n", "main.ks", &mut ring).unwrap_err();
+    let faults = read("%include a.ks\n", "main.ks", &mut ring).for_bootstrap().unwrap_err();
     assert_eq!(faults.0[0].message, "`a.ks` includes itself: a.ks → b.ks → a.ks");
     let mut n = 0;
     let mut tower = |_: &str| {
         n += 1;
         Ok(format!("%include {n}.ks\n"))
     };
-    let faults = parse("%include 0.ks\n", "main.ks", &mut tower).unwrap_err();
+    let faults = read("%include 0.ks\n", "main.ks", &mut tower).for_bootstrap().unwrap_err();
     assert_eq!(faults.0.len(), 1);
     assert!(faults.0[0].message.contains("inside another"), "{faults}");
     let mut bomb = |name: &str| match name.parse::<u32>() {
         Ok(n) => Ok(format!("%include {}\n", n + 1).repeat(50)),
         Err(_) => Ok("skipx\n".to_owned()),
     };
-    let faults = parse("%include 1\n", "main.ks", &mut bomb).unwrap_err();
+    let faults = read("%include 1\n", "main.ks", &mut bomb).for_bootstrap().unwrap_err();
     assert!(faults.0.len() > 1);
 }
 
 #[test]
 fn known_and_unknown_commands_are_told_apart() {
-    let both = messages("raid / --level=1\nnetwrok --hostname=a\nauthselect x\nfrobnicate\n");
+    let both = messages(
+        "raid / --device=md0 --level=1 a\nnetwrok --hostname=a\nauthselect x\nfrobnicate\n",
+    );
     assert_eq!(
         both,
         [
@@ -193,6 +195,50 @@ fn known_and_unknown_commands_are_told_apart() {
             "4:1 unknown command `frobnicate`",
         ]
     );
+}
+
+#[test]
+fn what_only_anaconda_has_a_use_for_is_read_by_its_rules() {
+    for good in [
+        "logvol / --vgname=vg --name=root --size=100",
+        "volgroup vg --pesize=4096 pv.01 pv.02",
+        "raid / --device=md0 --noformat",
+        "btrfs / --subvol --name=root LABEL=c7",
+        "realm join --no-password lab.example",
+    ] {
+        let kickstart = parse(good, "t.ks", &mut no_files).unwrap_or_else(|f| panic!("{f}"));
+        assert_eq!(kickstart.objections.len(), 1, "{good}");
+    }
+    let faults = |text| {
+        let faults = parse(text, "t.ks", &mut no_files).unwrap_err();
+        faults.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(faults(
+        "logvol / --name=root --size=5 --percent=50\nraid / --device=md0 a b --noformat\n\
+         volgroup vg\nlogging --prot=514\nnvdimm use\nsnapshot root --name=a --when=later\n\
+         realm join --pasword=x lab\nignoredisk --drives=, \nautopart\n"
+    ));
+}
+
+#[test]
+fn what_means_nothing_here_is_noticed() {
+    let text = "cdrom\nignoredisk --only-use=vda\nvnc --password=x\nreqpart --add-boot\n";
+    let said: Vec<String> =
+        notices(&typed(text)).into_iter().map(|(line, text)| format!("{line}: {text}")).collect();
+    insta::assert_snapshot!(said.join("\n"), @r"
+    1: cdrom: packages come from the base image's own sources; ignored
+    2: ignoredisk: a lab machine has one disk of its own; ignored
+    3: vnc: a bootstrap shows no installer; ignored
+    4: reqpart: what the boot loader needs is made by itself; ignored
+    ");
+}
+
+#[test]
+fn objections_leave_anaconda_in_peace() {
+    let text = "selinux --enforcing --permissive\npart / --fstype=ext4\nraid /x --level=1\n";
+    let faults = parse(text, "t.ks", &mut no_files).unwrap_err();
+    let lines: Vec<u32> = faults.0.iter().map(|fault| fault.at.line).collect();
+    assert_eq!(lines, [3, 3], "{faults}");
 }
 
 #[test]

@@ -335,7 +335,8 @@ fn render_kickstart(
         let template = read(name).ok_or_else(|| format!("there is no {name} in kickstart/"))?;
         kickstart::render(&template, name, &context, read.clone()).map_err(|e| e.to_string())
     };
-    let commands = kickstart::parse(&text, &file, &mut include)?;
+    // Only bootstraps have a kickstart so far: what they could not carry out is said here, early.
+    let commands = kickstart::read(&text, &file, &mut include).for_bootstrap()?;
     Ok(Rendered { file, text, commands })
 }
 

@@ -119,6 +119,18 @@ fn every_fault_is_named_at_once_and_no_password_is_shown() {
 }
 
 #[test]
+fn what_only_anaconda_can_do_is_refused_at_its_line() {
+    let text = "vnc --password=topsecret\nraid / --device=md0 --level=1 --passphrase=topsecret a b\n\
+                part / --size=1024 --grow --encrypted\n";
+    let commands = crate::kickstart::parse(text, "m.ks", &mut |_| Err("none".into())).unwrap();
+    let mut request = request(text, vec![]);
+    request.kickstart.commands = commands;
+    let faults = accept(&bootstrap_definition(), &request).unwrap_err().to_string();
+    assert!(!faults.contains("topsecret"), "{faults}");
+    insta::assert_snapshot!(faults);
+}
+
+#[test]
 fn names_of_other_systems_are_translated() {
     let enabled = vec!["sshd".into(), "crond.service".into()];
     let request = request("", vec![Command::Services { enabled, disabled: vec![] }]);
