@@ -239,3 +239,15 @@ pub trait Guest: Send + Sync {
     /// Sets the guest's clock to this time (seconds since 1970).
     fn set_time(&self, epoch: u64) -> Result<(), BackendError>;
 }
+
+/// Runs a call of these traits, which block, away from the async threads.
+pub async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+) -> Result<T, BackendError> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(panic) => {
+            Err(BackendError::Call { doing: "call libvirt".into(), reason: panic.to_string() })
+        }
+    }
+}
