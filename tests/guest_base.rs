@@ -42,7 +42,7 @@ fn definition() -> Bootstrap {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/debian-12.yaml");
     match base::load_definition(&path).unwrap() {
         Definition::Bootstrap(bootstrap) => *bootstrap,
-        Definition::Disk(_) => panic!("not a bootstrap"),
+        _ => panic!("not a bootstrap"),
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use labbuild::backend::{
-    AccelChoice, Backend, BackendError, Clock, DomainSpec, Guest, LibvirtBackend, NetworkMode,
-    NetworkSpec, NicSpec,
+    AccelChoice, Backend, BackendError, Boot, Clock, DomainSpec, Guest, LibvirtBackend,
+    NetworkMode, NetworkSpec, NicSpec,
 };
 use labbuild::event::Events;
 use labbuild::host::Cmd;
@@ -112,6 +112,7 @@ fn domain(disk: PathBuf, folder: &Path) -> DomainSpec {
         clock: Clock::Fixed(1_800_000_000),
         unsafe_cache: true,
         console_log: folder.join("console.log"),
+        boot: Boot::Disk,
     }
 }
 

@@ -11,7 +11,9 @@ use virt::network::Network;
 
 use super::accel::{self, AccelChoice};
 use super::guest::LibvirtGuest;
-use super::{Accelerator, Backend, BackendError, DomainSpec, Guest, NetworkMode, NetworkSpec, xml};
+use super::{
+    Accelerator, Backend, BackendError, Boot, DomainSpec, Guest, NetworkMode, NetworkSpec, xml,
+};
 use crate::host::HostError;
 
 /// A libvirtd, a lab's own or any other.
@@ -119,7 +121,7 @@ impl Backend for LibvirtBackend {
             let message = format!("a machine named {} is already there at {}", spec.name, self.uri);
             return Err(BackendError::Conflict(message));
         }
-        let domain = self.connection.create_domain_xml(&xml, 0);
+        let domain = self.connection.create_domain_xml(&xml, start_flags(&spec.boot));
         let domain = domain.map_err(call(|| format!("start machine {}", spec.machine)))?;
         Ok(Arc::new(LibvirtGuest::new(domain, &spec.machine)))
     }
@@ -140,6 +142,14 @@ impl Backend for LibvirtBackend {
             )),
             Err(e) => Err(call(|| format!("look at machine {machine}"))(e)),
         }
+    }
+}
+
+/// An installation nobody waits for is of no use to anyone: it ends with the connection.
+fn start_flags(boot: &Boot) -> u32 {
+    match boot {
+        Boot::Disk => 0,
+        Boot::Installer(_) => virt::sys::VIR_DOMAIN_START_AUTODESTROY,
     }
 }
 

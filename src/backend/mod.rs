@@ -174,6 +174,31 @@ pub struct DomainSpec {
     pub unsafe_cache: bool,
     /// File that receives everything the serial console prints.
     pub console_log: PathBuf,
+    /// What the machine starts from.
+    pub boot: Boot,
+}
+
+/// What a machine starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// Its disk.
+    Disk,
+    /// An installer that fills the disk.
+    Installer(InstallerBoot),
+}
+
+/// An installer's kernel, started directly. Such a domain ends where another would restart, so
+/// that a reboot is seen, and ends with the connection that started it, however that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallerBoot {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Its initial file system.
+    pub initrd: PathBuf,
+    /// The kernel's command line.
+    pub command_line: String,
+    /// A second disk (raw, read-only) with the answers.
+    pub volume: PathBuf,
 }
 
 /// One libvirt connection.
@@ -213,4 +238,16 @@ pub trait Guest: Send + Sync {
     fn snapshot_disk(&self, overlay: &Path) -> Result<(), BackendError>;
     /// Sets the guest's clock to this time (seconds since 1970).
     fn set_time(&self, epoch: u64) -> Result<(), BackendError>;
+}
+
+/// Runs a call of these traits, which block, away from the async threads.
+pub async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+) -> Result<T, BackendError> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(panic) => {
+            Err(BackendError::Call { doing: "call libvirt".into(), reason: panic.to_string() })
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! package leaves behind) stands in these files, so that a new system is a new file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
 
 use super::BaseError;
+use super::installer::{self, Installer};
 use crate::digest::Digest;
 use crate::host::files;
 use crate::recipe::{Fault, Faults, Place};
@@ -20,6 +22,8 @@ use crate::recipe::{Fault, Faults, Place};
 pub enum Definition {
     /// Packages straight into a tree.
     Bootstrap(Box<Bootstrap>),
+    /// A virtual machine that boots an installer.
+    Installer(Box<Installer>),
     /// An existing qcow2.
     Disk(Disk),
 }
@@ -108,7 +112,7 @@ pub struct Disk {
     pub time: u64,
 }
 
-/// Where an existing disk is.
+/// Where an existing disk, or another file, is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskSource {
     /// A file; relative paths are resolved from the definition's folder.
@@ -117,11 +121,21 @@ pub enum DiskSource {
     Url(String),
 }
 
+impl fmt::Display for DiskSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiskSource::Path(path) => path.display().fmt(f),
+            DiskSource::Url(url) => f.write_str(url),
+        }
+    }
+}
+
 impl Definition {
     /// One line for people.
     pub fn title(&self) -> &str {
         match self {
             Definition::Bootstrap(b) => &b.title,
+            Definition::Installer(i) => &i.title,
             Definition::Disk(d) => &d.title,
         }
     }
@@ -130,6 +144,7 @@ impl Definition {
     pub fn time(&self) -> u64 {
         match self {
             Definition::Bootstrap(b) => b.time,
+            Definition::Installer(i) => i.time,
             Definition::Disk(d) => d.time,
         }
     }
@@ -199,14 +214,14 @@ fn parse(name: &str, text: &str, dir: &Path) -> Result<Definition, Faults> {
     }
 }
 
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     name: Arc<str>,
     text: &'t str,
     faults: Vec<Fault>,
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, at: Location, message: impl Into<String>, help: &str) {
+    pub(super) fn fault(&mut self, at: Location, message: impl Into<String>, help: &str) {
         let line = u32::try_from(at.line()).unwrap_or(1).max(1);
         let column = u32::try_from(at.column()).unwrap_or(1).max(1);
         let text = self.text.lines().nth(line as usize - 1).unwrap_or_default().to_owned();
@@ -218,7 +233,7 @@ impl Reader<'_> {
         });
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
         match serde_saphyr::from_str(self.text) {
             Ok(value) => Some(value),
             Err(e) => {
@@ -233,9 +248,12 @@ impl Reader<'_> {
         let KindOnly { kind } = self.read()?;
         match kind.value.as_str() {
             "bootstrap" => self.bootstrap().map(|b| Definition::Bootstrap(Box::new(b))),
+            "installer" => {
+                installer::definition(self, dir).map(|i| Definition::Installer(Box::new(i)))
+            }
             "disk" => self.disk(dir).map(Definition::Disk),
             other => {
-                let help = "the kinds are `bootstrap` (packages into a tree) and `disk` (an existing qcow2)";
+                let help = "the kinds are `bootstrap` (packages into a tree), `installer` (a machine boots one) and `disk` (an existing qcow2)";
                 self.fault(kind.referenced, format!("unknown kind `{other}`"), help);
                 None
             }
@@ -260,18 +278,7 @@ impl Reader<'_> {
             self.word(source, |s| s.starts_with("deb "), "is not an apt source", help);
         }
         for word in &text.cmdline {
-            let plain = |s: &str| {
-                !s.is_empty()
-                    && s.chars().all(|c| {
-                        c.is_ascii_graphic() && c != '"' && c != '\'' && c != '\\' && c != '$'
-                    })
-            };
-            self.word(
-                word,
-                plain,
-                "is not one kernel parameter",
-                "one word without quotes per entry",
-            );
+            self.kernel_word(word);
         }
         for first in text.first_start.values() {
             self.first_start(first);
@@ -292,6 +299,15 @@ impl Reader<'_> {
             disable: text.disable,
             first_start: text.first_start.into_iter().map(|(k, v)| (k, v.value)).collect(),
         })
+    }
+
+    /// One kernel parameter.
+    pub(super) fn kernel_word(&mut self, word: &Spanned<String>) {
+        let plain = |s: &str| {
+            !s.is_empty() && s.chars().all(|c| c.is_ascii_graphic() && !"\"'\\$".contains(c))
+        };
+        let help = "one word without quotes per entry";
+        self.word(word, plain, "is not one kernel parameter", help);
     }
 
     fn first_start(&mut self, first: &Spanned<FirstStart>) {
@@ -335,7 +351,7 @@ impl Reader<'_> {
         Some(Disk { title: text.title, source: source?, sha256: sha256.ok()?, time })
     }
 
-    fn url(&mut self, url: Spanned<String>) -> Option<DiskSource> {
+    pub(super) fn url(&mut self, url: Spanned<String>) -> Option<DiskSource> {
         if url.value.starts_with("https://") || url.value.starts_with("http://") {
             return Some(DiskSource::Url(url.value));
         }
@@ -343,7 +359,7 @@ impl Reader<'_> {
         None
     }
 
-    fn time(&mut self, time: &Spanned<String>) -> u64 {
+    pub(super) fn time(&mut self, time: &Spanned<String>) -> u64 {
         parse_time(&time.value).unwrap_or_else(|| {
             let message = format!("`{}` is not a time", time.value);
             self.fault(time.referenced, message, "UTC, as in `2026-11-01T00:00:00Z`");
@@ -351,14 +367,20 @@ impl Reader<'_> {
         })
     }
 
-    fn word(&mut self, word: &Spanned<String>, ok: impl Fn(&str) -> bool, wrong: &str, help: &str) {
+    pub(super) fn word(
+        &mut self,
+        word: &Spanned<String>,
+        ok: impl Fn(&str) -> bool,
+        wrong: &str,
+        help: &str,
+    ) {
         if !ok(&word.value) {
             self.fault(word.referenced, format!("`{}` {wrong}", word.value), help);
         }
     }
 }
 
-fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
+pub(super) fn values(spanned: Vec<Spanned<String>>) -> Vec<String> {
     spanned.into_iter().map(|s| s.value).collect()
 }
 
@@ -461,7 +483,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_refused() {
-        insta::assert_snapshot!(faults("kind: installer\ntitle: x\n"));
+        insta::assert_snapshot!(faults("kind: floppy\ntitle: x\n"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A base of kind *disk*: an existing qcow2, copied or downloaded, and verified.
+//! A base of kind *disk*: an existing qcow2, copied or downloaded, and verified. Other kinds fetch
+//! their files here too.
 //!
 //! Such images come from strangers: one whose digest differs, or that would make QEMU read
 //! another file of the host (a backing file, an external data file), is refused.
@@ -31,11 +32,28 @@ pub async fn disk(
 ) -> Result<Built, BaseError> {
     files::create_dir(work_dir)?;
     let task = Task::start(events, format!("base/{machine}"), definition.title.clone(), machine);
+    let target = work_dir.join("disk.qcow2");
+    fetch(&definition.source, definition.sha256, &target, "copying", &task).await?;
+    let virtual_size = inspect(&target, &definition.source.to_string())?;
+    task.done();
+    Ok(Built { disk: target, virtual_size, packages: Vec::new() })
+}
+
+/// Copies or downloads a file to `target`, which appears only when it is the one expected.
+///
+/// Dropping the future stops the transfer; the unfinished file is removed.
+pub(super) async fn fetch(
+    source: &DiskSource,
+    expected: Digest,
+    target: &Path,
+    doing: &str,
+    task: &Task,
+) -> Result<(), BaseError> {
     let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
     let transfer = Transfer {
-        source: definition.source.clone(),
-        expected: definition.sha256,
-        disk: work_dir.join("disk.qcow2"),
+        source: source.clone(),
+        expected,
+        target: target.to_owned(),
         stop: stop.0.clone(),
     };
     let (sender, mut progress) = tokio::sync::mpsc::unbounded_channel();
@@ -45,12 +63,9 @@ pub async fn disk(
         })
     });
     while let Some((done, total)) = progress.recv().await {
-        task.say("copying", total.map(|t| (done, t)));
+        task.say(doing, total.map(|t| (done, t)));
     }
-    let built =
-        work.await.map_err(|e| BaseError::Needs(format!("the transfer broke off: {e}")))??;
-    task.done();
-    Ok(built)
+    work.await.map_err(|e| BaseError::Needs(format!("the transfer broke off: {e}")))?
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
@@ -64,33 +79,25 @@ impl Drop for StopOnDrop {
 struct Transfer {
     source: DiskSource,
     expected: Digest,
-    disk: PathBuf,
+    target: PathBuf,
     stop: Arc<AtomicBool>,
 }
 
 impl Transfer {
-    fn run(&self, said: impl FnMut(u64, Option<u64>)) -> Result<Built, BaseError> {
+    fn run(&self, said: impl FnMut(u64, Option<u64>)) -> Result<(), BaseError> {
         let (input, total) = self.open()?;
-        let dir = self.disk.parent().unwrap_or(Path::new("."));
+        let dir = self.target.parent().unwrap_or(Path::new("."));
         let mut temp = tempfile::NamedTempFile::new_in(dir)
             .map_err(HostError::file("create a file in", dir))?;
         let found = self.copy(input, total, temp.as_file_mut(), said)?;
-        let name = self.name();
         if found != self.expected {
+            let name = self.source.to_string();
             return Err(BaseError::Differs { name, expected: self.expected, found });
         }
-        let size = inspect(temp.path(), &name)?;
         temp.as_file().sync_all().map_err(HostError::file("sync", temp.path()))?;
-        temp.persist(&self.disk)
-            .map_err(|e| HostError::file("rename into", &self.disk)(e.error))?;
-        Ok(Built { disk: self.disk.clone(), virtual_size: size, packages: Vec::new() })
-    }
-
-    fn name(&self) -> String {
-        match &self.source {
-            DiskSource::Path(path) => path.display().to_string(),
-            DiskSource::Url(url) => url.clone(),
-        }
+        temp.persist(&self.target)
+            .map_err(|e| HostError::file("rename into", &self.target)(e.error))?;
+        Ok(())
     }
 
     fn open(&self) -> Result<(Box<dyn Read>, Option<u64>), BaseError> {
@@ -100,7 +107,7 @@ impl Transfer {
                 let meta = file.metadata().map_err(HostError::file("read", path))?;
                 if !meta.is_file() {
                     let reason = "it is not a regular file".to_owned();
-                    return Err(BaseError::Refused { name: self.name(), reason });
+                    return Err(BaseError::Refused { name: self.source.to_string(), reason });
                 }
                 Ok((Box::new(file), Some(meta.len())))
             }
@@ -127,7 +134,7 @@ impl Transfer {
                 break;
             }
             hasher.update(&buffer[..count]);
-            output.write_all(&buffer[..count]).map_err(HostError::file("write", &self.disk))?;
+            output.write_all(&buffer[..count]).map_err(HostError::file("write", &self.target))?;
             done += count as u64;
             said(done, total);
         }
@@ -136,7 +143,7 @@ impl Transfer {
     }
 
     fn broken(&self, e: &std::io::Error) -> BaseError {
-        BaseError::Download { url: self.name(), reason: e.to_string() }
+        BaseError::Download { url: self.source.to_string(), reason: e.to_string() }
     }
 }
 

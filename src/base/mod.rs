@@ -3,13 +3,15 @@
 //! A *bootstrap* base carries a kickstart out natively: mmdebstrap makes the tree, the
 //! kickstart's commands are applied to it, e2fsprogs writes the file system. A *disk* base is
 //! an existing qcow2, verified by its SHA-256. Neither needs root or a virtual machine, and the
-//! same inputs give the same bytes.
+//! same inputs give the same bytes. An *installer* base is filled by a virtual machine that boots an
+//! installer; the caller brings the hypervisor.
 
 mod accept;
 mod bootstrap;
 mod definition;
 mod existing;
 mod image;
+mod installer;
 mod namespace;
 mod progress;
 mod sources;
@@ -20,6 +22,9 @@ mod tree;
 pub use bootstrap::bootstrap;
 pub use definition::{Bootstrap, Definition, Disk, DiskSource, load_definition};
 pub use existing::disk;
+pub use installer::{
+    BootFile, Driver, Installation, Installer, Interface, Pin, WayOut, check_answers, install,
+};
 pub use namespace::discard;
 pub use tree::customize_main;
 
@@ -28,6 +33,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::BackendError;
 use crate::digest::Digest;
 use crate::host::HostError;
 use crate::kickstart::Kickstart;
@@ -54,9 +60,9 @@ pub enum BaseError {
         /// What went wrong.
         reason: String,
     },
-    /// An existing disk is not the one that was named.
+    /// A file is not the one that was named.
     #[error(
-        "{name} is not the disk that was asked for\n  expected SHA-256: {expected}\n  found SHA-256:    {found}"
+        "{name} is not the file that was asked for\n  expected SHA-256: {expected}\n  found SHA-256:    {found}"
     )]
     Differs {
         /// File or URL.
@@ -74,6 +80,38 @@ pub enum BaseError {
         /// Why, and what would be right.
         reason: String,
     },
+    /// A file is to be verified, and nobody has said by what.
+    #[error(
+        "{} names no SHA-256 of `{name}`, and nothing unverified is booted\n  take it from the publisher's own list, over a way you trust, and add a line as `sha256sum` writes it",
+        .file.display()
+    )]
+    Unpinned {
+        /// The file that is to hold the digest.
+        file: PathBuf,
+        /// The name it is to have there.
+        name: String,
+    },
+    /// An installer did not install.
+    #[error(
+        "{machine} was not installed: {reason}\n  {help}\n  console: {}{}",
+        .log.display(),
+        .tail.iter().map(|line| format!("\n  | {line}")).collect::<String>()
+    )]
+    Installation {
+        /// The machine.
+        machine: String,
+        /// What was seen.
+        reason: String,
+        /// What would be right.
+        help: &'static str,
+        /// Everything that the console printed.
+        log: PathBuf,
+        /// Its last lines.
+        tail: Vec<String>,
+    },
+    /// The hypervisor failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// A download failed.
     #[error("cannot download {url}: {reason}")]
     Download {

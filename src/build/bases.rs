@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 
 use tokio::task::JoinSet;
 
+use super::install::Install;
 use super::{BuildError, Env};
 use crate::base::{self, Definition, DiskIds, KickstartFile, NicName};
 use crate::digest::LayerId;
 use crate::event::Event;
 use crate::host::files;
+use crate::lab::StartOptions;
 use crate::plan::{LockFile, LockedBase, MachinePlan, Plan, TopologyNic, derive, uuid};
 use crate::recipe::Machine;
 
 /// The stored base of every machine; those that are missing are made. `locked`: refuse packages
-/// other than the lock names.
+/// other than the lock names. `start`: where machines run that an installer fills.
 pub async fn ensure_bases(
     env: &Env,
     plan: &mut Plan,
     locked: bool,
+    start: &StartOptions,
 ) -> Result<BTreeMap<String, LayerId>, BuildError> {
     let mut bases = BTreeMap::new();
     let mut making = JoinSet::new();
@@ -28,7 +31,7 @@ pub async fn ensure_bases(
                 bases.insert(machine.name.clone(), id);
             }
             None => {
-                let job = Job::new(env, plan, machine, slice.cloned(), locked)?;
+                let job = Job::new(env, plan, machine, slice.cloned(), locked, start)?;
                 making.spawn(job.make());
             }
         }
@@ -48,7 +51,7 @@ struct Made {
     locked: Option<LockedBase>,
 }
 
-/// Writes what a bootstrap installed into the lock file.
+/// Writes what was installed, or booted to install, into the lock file.
 fn remember(plan: &mut Plan, made: &Made) -> Result<(), BuildError> {
     let Some(locked) = &made.locked else { return Ok(()) };
     plan.lock.machines.insert(made.machine.clone(), locked.clone());
@@ -71,6 +74,7 @@ struct Job {
 /// What is asked for.
 enum Request {
     Bootstrap(Box<(base::Bootstrap, base::Request)>),
+    Install(Box<Install>),
     Disk(base::Disk),
 }
 
@@ -87,8 +91,12 @@ impl Job {
         machine: &MachinePlan,
         previous: Option<LockedBase>,
         locked: bool,
+        start: &StartOptions,
     ) -> Result<Job, BuildError> {
         let request = match &machine.definition {
+            Definition::Installer(definition) => {
+                Request::Install(Box::new(Install::new(plan, machine, definition, start)?))
+            }
             Definition::Disk(disk) => Request::Disk(disk.clone()),
             Definition::Bootstrap(definition) => {
                 let request = bootstrap_request(env, plan, machine)?;
@@ -112,6 +120,10 @@ impl Job {
             Request::Disk(definition) => {
                 let made = base::disk(definition, &self.machine, work.path(), &self.env.events);
                 (made.await?.disk, None)
+            }
+            Request::Install(install) => {
+                let disk = install.run(&self.env, &work).await?;
+                (disk, Some(LockedBase { inputs: self.asked.inputs, packages: install.pinned() }))
             }
             Request::Bootstrap(both) => {
                 let (definition, request) = both.as_ref();

@@ -2,6 +2,7 @@
 
 mod bases;
 mod freeze;
+mod install;
 mod schedule;
 mod seal;
 mod session;

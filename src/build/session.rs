@@ -45,7 +45,7 @@ struct Ground {
 
 /// Brings a lab up, running the stages that are not stored.
 pub async fn up(env: &Env, plan: &mut Plan, options: &Options) -> Result<Outcome, BuildError> {
-    let bases = ensure_bases(env, plan, options.locked).await?;
+    let bases = ensure_bases(env, plan, options.locked, &options.start).await?;
     let mut targets = plan.targets(&bases);
     targets.truncate(options.to.map_or(usize::MAX, |index| index + 1));
     let mut ground = last_stored(env, bases, &targets)?;

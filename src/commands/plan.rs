@@ -36,6 +36,7 @@ fn base_lines(plan: &Plan, store: &Store) -> Vec<Line> {
         let id = m.base_id(plan.lock.slice(&m.name, &m.inputs));
         let stored = id.is_some_and(|id| store.has_layer(&id));
         let why = match (id, stored, plan.lock.machines.contains_key(&m.name)) {
+            _ if m.awaited().is_some() => m.awaited().into_iter().collect(),
             (_, true, _) => vec![],
             (Some(_), false, _) => vec!["not in this store".to_owned()],
             (None, _, true) => {

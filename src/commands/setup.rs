@@ -120,6 +120,7 @@ impl From<BaseError> for Failure {
         match error {
             BaseError::Faults(faults) => faults.into(),
             BaseError::Host(e) => e.into(),
+            BaseError::Backend(e) => e.into(),
             other => Failure::failed(other),
         }
     }

@@ -12,9 +12,10 @@ mod wiring;
 
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use record::{MachineRecord, Record, State};
-pub use start::{Backing, StartOptions, start};
+pub use start::{Backing, StartOptions, connect, start, uplink_possible};
 pub use status::{MachineStatus, Status, status};
 pub use stop::{discard, stop};
+pub use wiring::Ground;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,17 +118,5 @@ pub fn choose(store: &Store, name: Option<&str>) -> Result<String, LabError> {
         (Some(name), _) if known.iter().any(|k| k == name) => Ok(name.to_owned()),
         (None, [only]) => Ok(only.clone()),
         (name, _) => Err(LabError::Unknown { name: name.unwrap_or("(give --name)").into(), known }),
-    }
-}
-
-/// Runs a blocking libvirt call away from the async threads.
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
-) -> Result<T, BackendError> {
-    match tokio::task::spawn_blocking(call).await {
-        Ok(result) => result,
-        Err(panic) => {
-            Err(BackendError::Call { doing: "call libvirt".into(), reason: panic.to_string() })
-        }
     }
 }

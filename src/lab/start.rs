@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 
 use super::record::{MachineRecord, Record};
 use super::wiring::{Ground, say_bridged};
-use super::{LabError, Running, blocking};
+use super::{LabError, Running};
 use crate::backend::agent::{Agent, AgentError};
 use crate::backend::{
-    AccelChoice, AcceleratorKind, Backend, Clock, Guest, LibvirtBackend, check_bridge,
+    AccelChoice, AcceleratorKind, Backend, Clock, Guest, LibvirtBackend, blocking, check_bridge,
 };
 use crate::digest::LayerId;
 use crate::event::{Event, Events};
@@ -70,7 +70,8 @@ pub async fn start(
         (None, Some(sandbox)) => sandbox.uri(),
         (None, None) => unreachable!("one of the two was made above"),
     };
-    let backend = connect(&uri, options.accel, &mut record, events).await?;
+    let backend = connect(&uri, options.accel, events).await?;
+    record.accelerator = accelerator(backend.as_ref());
     let ground = ground_of(&record, sandbox.as_ref());
     name_domains(&ground, &mut record);
     record.write(store)?;
@@ -139,7 +140,7 @@ async fn start_sandbox(
 }
 
 /// A lab builds and runs without a way out; it only has none then.
-async fn uplink_possible(events: &Events) -> bool {
+pub async fn uplink_possible(events: &Events) -> bool {
     let without = sandbox::missing(false).await;
     let lacking: Vec<Need> =
         sandbox::missing(true).await.into_iter().filter(|need| !without.contains(need)).collect();
@@ -150,26 +151,27 @@ async fn uplink_possible(events: &Events) -> bool {
     lacking.is_empty()
 }
 
-async fn connect(
+/// Connects to a libvirtd and says which accelerator drives its machines.
+pub async fn connect(
     uri: &str,
     accel: AccelChoice,
-    record: &mut Record,
     events: &Events,
 ) -> Result<Arc<dyn Backend>, LabError> {
     let target = uri.to_owned();
     let backend = blocking(move || LibvirtBackend::connect(&target, accel)).await?;
+    let (accelerator, reason) = accelerator(&backend);
+    events.emit(Event::Backend { uri: uri.to_owned(), accelerator, reason });
+    Ok(Arc::new(backend))
+}
+
+/// The accelerator's name, and why it is this one.
+fn accelerator(backend: &dyn Backend) -> (String, String) {
     let chosen = backend.accelerator();
     let kind = match chosen.kind {
         AcceleratorKind::Kvm => "kvm",
         AcceleratorKind::Tcg => "tcg",
     };
-    record.accelerator = (kind.to_owned(), chosen.reason.clone());
-    events.emit(Event::Backend {
-        uri: uri.to_owned(),
-        accelerator: kind.to_owned(),
-        reason: chosen.reason.clone(),
-    });
-    Ok(Arc::new(backend))
+    (kind.to_owned(), chosen.reason.clone())
 }
 
 async fn make_networks(

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use super::LabError;
 use super::record::Record;
 use super::start::sandbox_root;
-use super::{LabError, blocking};
-use crate::backend::{AccelChoice, Backend, BackendError, LibvirtBackend};
+use crate::backend::{AccelChoice, Backend, BackendError, LibvirtBackend, blocking};
 use crate::host::files;
 use crate::sandbox::Sandbox;
 use crate::store::Store;

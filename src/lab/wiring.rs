@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::backend::{Clock, DomainSpec, NetworkMode, NetworkSpec, NicSpec};
+use crate::backend::{Boot, Clock, DomainSpec, NetworkMode, NetworkSpec, NicSpec};
 use crate::plan::{Topology, TopologyMachine, TopologyNetwork};
 use crate::recipe::NetworkKind;
 use crate::sandbox::UPLINK_DNS;
@@ -93,6 +93,7 @@ impl Ground {
             clock,
             unsafe_cache,
             console_log,
+            boot: Boot::Disk,
         }
     }
 }

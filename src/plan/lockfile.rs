@@ -1,7 +1,8 @@
 //! `labbuild.lock`: every byte that came from outside, by SHA-256.
 //!
 //! For each machine with a bootstrap base: a hash of what was asked for, and the packages that
-//! answered it. A lock whose question is another one is no answer.
+//! answered it. A lock whose question is another one is no answer. For an installer's: the kernel
+//! and initrd that were booted; what an installer fetches by itself is not known here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub struct LockFile {
 pub struct LockedBase {
     /// Digest of what was asked for (definition, kickstart, packages, hardware).
     pub inputs: Digest,
-    /// What was installed: `name version architecture` → SHA-256 of the package file.
+    /// What was installed: `name version architecture` → SHA-256 of the package file; what was
+    /// booted for it: `installer kernel`, `installer initrd`.
     pub packages: BTreeMap<String, String>,
 }
 

@@ -43,8 +43,10 @@ pub enum PlanError {
         /// The base it names.
         base: String,
     },
-    /// A machine on a bootstrap base has no kickstart.
-    #[error("{at}: machine {machine} has a bootstrap base and needs `kickstart: FILE.ks`")]
+    /// A machine whose base is made by a kickstart has none.
+    #[error(
+        "{at}: machine {machine} has a base that is made by a kickstart and needs `kickstart: FILE.ks`"
+    )]
     NoKickstart {
         /// Where the machine is declared.
         at: String,
@@ -213,12 +215,25 @@ impl Plan {
 impl MachinePlan {
     /// What its kickstart says that means nothing on this base: where, and the sentence.
     pub fn notices(&self) -> Vec<(String, String)> {
-        let Some(rendered) = &self.kickstart else { return Vec::new() };
+        // An installer carries out all of it.
+        let bootstrap = matches!(self.definition, Definition::Bootstrap(_));
+        let Some(rendered) = self.kickstart.as_ref().filter(|_| bootstrap) else {
+            return Vec::new();
+        };
         let said = kickstart::notices(&rendered.commands).into_iter();
         said.map(|(line, text)| (format!("{} line {line}", rendered.file), text)).collect()
     }
 
-    /// The id of this machine's base; a bootstrap base has one only with its lock slice.
+    /// What a user must fill in before the base can be made.
+    pub fn awaited(&self) -> Option<String> {
+        match &self.definition {
+            Definition::Installer(installer) => installer.awaited(),
+            Definition::Bootstrap(_) | Definition::Disk(_) => None,
+        }
+    }
+
+    /// The id of this machine's base; a bootstrap base has one only with its lock slice, an
+    /// installer only when its files are pinned.
     pub fn base_id(&self, locked: Option<&LockedBase>) -> Option<LayerId> {
         base_id(&self.definition, &self.inputs, locked)
     }
@@ -232,7 +247,8 @@ pub fn base_id(
 ) -> Option<LayerId> {
     let lock = match definition {
         Definition::Bootstrap(_) => locked?.digest().to_string(),
-        Definition::Disk(_) => String::new(),
+        Definition::Installer(installer) if installer.awaited().is_some() => return None,
+        Definition::Installer(_) | Definition::Disk(_) => String::new(),
     };
     let asked = identity::input("asked", &json!(inputs));
     Some(identity::id_of("base", &[asked, identity::input("lock", &json!(lock))]))
@@ -268,12 +284,12 @@ fn load_definitions(lab: &Lab) -> Result<BTreeMap<String, Definition>, PlanError
     Ok(definitions)
 }
 
-/// A disk base cannot be given packages before it boots: there, `packages` steps install.
+/// Only a bootstrap can be given packages before it boots: elsewhere, `packages` steps install.
 fn install_in_guest_without_bootstrap(lab: &mut Lab, definitions: &BTreeMap<String, Definition>) {
     let on_disk: Vec<String> = lab
         .machines
         .iter()
-        .filter(|m| matches!(definitions[&m.base], Definition::Disk(_)))
+        .filter(|m| !matches!(definitions[&m.base], Definition::Bootstrap(_)))
         .map(|m| m.name.clone())
         .collect();
     let steps = lab.stages.iter_mut().flat_map(|s| &mut s.steps);
@@ -291,7 +307,9 @@ fn plan_machine(
     definition: Definition,
 ) -> Result<MachinePlan, PlanError> {
     let kickstart = match &definition {
-        Definition::Bootstrap(_) => Some(render_kickstart(lab, topology, machine)?),
+        Definition::Bootstrap(_) | Definition::Installer(_) => {
+            Some(render_kickstart(lab, topology, machine, &definition)?)
+        }
         Definition::Disk(_) => None,
     };
     let packages = base_packages(lab, &machine.name);
@@ -307,10 +325,12 @@ fn plan_machine(
     Ok(MachinePlan { name: machine.name.clone(), definition, kickstart, packages, inputs })
 }
 
-/// What of a definition decides the disk: everything of a bootstrap, the bytes of a disk.
+/// What of a definition decides the disk: everything of a bootstrap, what an installer boots, the
+/// bytes of a disk.
 fn definition_identity(definition: &Definition) -> serde_json::Value {
     match definition {
         Definition::Bootstrap(bootstrap) => json!(bootstrap),
+        Definition::Installer(installer) => installer.identity(),
         Definition::Disk(disk) => json!(disk.sha256),
     }
 }
@@ -319,6 +339,7 @@ fn render_kickstart(
     lab: &Lab,
     topology: &Topology,
     machine: &Machine,
+    definition: &Definition,
 ) -> Result<Rendered, PlanError> {
     let missing =
         || PlanError::NoKickstart { at: machine.at.to_string(), machine: machine.name.clone() };
@@ -335,8 +356,14 @@ fn render_kickstart(
         let template = read(name).ok_or_else(|| format!("there is no {name} in kickstart/"))?;
         kickstart::render(&template, name, &context, read.clone()).map_err(|e| e.to_string())
     };
-    // Only bootstraps have a kickstart so far: what they could not carry out is said here, early.
-    let commands = kickstart::read(&text, &file, &mut include).for_bootstrap()?;
+    let commands = match definition {
+        Definition::Installer(_) => {
+            let reading = kickstart::read(&text, &file, &mut |_| Ok(String::new()));
+            base::check_answers(reading, &text, &file)?
+        }
+        // What a bootstrap could not carry out is said here, early.
+        _ => kickstart::read(&text, &file, &mut include).for_bootstrap()?,
+    };
     Ok(Rendered { file, text, commands })
 }
 

@@ -327,6 +327,16 @@ impl Leaf for Subnet {
     }
 }
 
+/// A size written as recipes write it, or what is wrong and what would be right.
+pub fn size(text: &str) -> Result<Bytes, (String, String)> {
+    Leaf::parse(text)
+}
+
+/// A duration written as recipes write it, or what is wrong and what would be right.
+pub fn duration(text: &str) -> Result<Duration, (String, String)> {
+    Leaf::parse(text)
+}
+
 /// A file mode: text, because YAML 1.2 reads a bare `0644` as a decimal number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mode(pub u32);

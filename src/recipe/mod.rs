@@ -34,6 +34,7 @@ mod template;
 mod yaml;
 
 pub use fault::{Fault, Faults};
+pub use leaf::{duration, size};
 pub use load::{LoadError, load};
 pub use model::*;
 pub use paths::find_beside;

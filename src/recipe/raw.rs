@@ -43,7 +43,7 @@ object! {
         required title: Line,
         /// What the lab is for, at any length.
         optional description: AnyText,
-        /// Base image of all machines that name none: `images/<base>.yaml`.
+        /// Base image of all machines that name none: `images/<base>.yaml`, of kind `bootstrap`, `installer` or `disk`.
         optional base: BaseName,
         /// The networks by name.
         required networks: Named<NetworkName, Network>,
@@ -225,7 +225,7 @@ object! {
     Packages {
         /// The packages.
         required names: Vec<At<PackageName>>,
-        /// `in-base`: natively while the base image is made; `in-guest`: by the step itself. Default: `in-base`.
+        /// `in-base`: natively while the base image is made; `in-guest`: by the step itself. Default: `in-base`; on a base of kind `installer` or `disk` always `in-guest`.
         optional install: InstallWhen,
     }
 }

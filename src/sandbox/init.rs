@@ -108,7 +108,7 @@ impl Signals {
         Ok(Signals {
             term: take(SignalKind::terminate())?,
             child: take(SignalKind::child())?,
-            keeper: keepers_pipe(),
+            keeper: parents_pipe(),
         })
     }
 
@@ -130,13 +130,15 @@ impl Signals {
     }
 }
 
-fn keepers_pipe() -> Option<pipe::Receiver> {
+/// Standard input, where it is a pipe: whoever started this process holds the other end.
+pub(super) fn parents_pipe() -> Option<pipe::Receiver> {
     let stdin: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()?;
     pipe::Receiver::from_file(stdin.into()).ok()
 }
 
-async fn gone(keeper: Option<pipe::Receiver>) {
-    match keeper {
+/// Returns when the other end of a pipe is closed; never where there is none.
+pub(super) async fn gone(parent: Option<pipe::Receiver>) {
+    match parent {
         Some(mut pipe) => while pipe.read_u8().await.is_ok() {},
         None => std::future::pending().await,
     }

@@ -12,16 +12,18 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixListener;
+use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::control::Control;
 use super::error::SandboxError;
+use super::init;
 use super::layout::Layout;
 use super::needs::{is_root, program, search_path};
 use super::state::{self, Process, State};
-use crate::host::Cmd;
+use crate::host::{Cmd, files};
 
 /// What a keeper is to keep, as its arguments say it.
 #[derive(Debug)]
@@ -87,8 +89,11 @@ fn keep(plan: &Plan) -> Result<(), SandboxError> {
         .map_err(SandboxError::system("start the event loop"))?;
     runtime.block_on(async {
         let lock = take_lock(&plan.layout).await?;
-        let result = keep_running(plan).await;
-        tidy(&plan.layout);
+        // The process that started a bound sandbox holds the other end; else there is none.
+        let life = init::parents_pipe();
+        let bound = life.is_some();
+        let result = keep_running(plan, life).await;
+        tidy(&plan.layout, bound);
         drop(lock);
         result
     })
@@ -103,23 +108,32 @@ async fn take_lock(layout: &Layout) -> Result<File, SandboxError> {
     Ok(lock)
 }
 
-fn tidy(layout: &Layout) {
-    let state = crate::host::files::remove(&layout.state()).map_err(SandboxError::from);
-    for problem in [state.err(), layout.clear_runtime().err()].into_iter().flatten() {
+/// Nobody comes back to a bound sandbox: its folder for sockets goes altogether.
+fn tidy(layout: &Layout, bound: bool) {
+    let state = files::remove(&layout.state()).map_err(SandboxError::from);
+    let runtime = match bound {
+        true => files::remove(&layout.runtime).map_err(SandboxError::from),
+        false => layout.clear_runtime(),
+    };
+    for problem in [state.err(), runtime.err()].into_iter().flatten() {
         say(&problem.to_string());
     }
 }
 
-async fn keep_running(plan: &Plan) -> Result<(), SandboxError> {
+async fn keep_running(plan: &Plan, life: Option<pipe::Receiver>) -> Result<(), SandboxError> {
     let mut term = signal(SignalKind::terminate()).map_err(SandboxError::system("take SIGTERM"))?;
+    let starter = init::gone(life);
+    tokio::pin!(starter);
     let mut parts = tokio::select! {
         _ = term.recv() => return Ok(()),
+        () = &mut starter => return Ok(()),
         parts = Parts::start(plan) => parts?,
     };
     let state = State::new(parts.init.pid, &plan.layout.runtime, plan.uplink);
     state.write(&plan.layout.state())?;
     let why = tokio::select! {
         _ = term.recv() => "asked to end".to_owned(),
+        () = &mut starter => "the process that started this has ended".to_owned(),
         why = parts.first_to_end() => why,
     };
     say(&why);
@@ -235,7 +249,7 @@ async fn wait_until_up(child: &mut Child) -> Result<(), SandboxError> {
         read.map_err(SandboxError::system("listen to the lab's first process"))?;
     }
     match line.trim() {
-        super::init::UP => Ok(()),
+        init::UP => Ok(()),
         _ => Err(SandboxError::System {
             doing: "make the lab's namespaces".to_owned(),
             source: std::io::Error::other(ended("its first process", child.wait().await)),

@@ -5,6 +5,7 @@
 //! first process arranges the mounts and runs libvirtd, and gives them a way out. Others find it
 //! by a lock that it holds for its life, and reach libvirt by its URI.
 
+mod bound;
 mod control;
 mod error;
 mod init;
@@ -15,6 +16,7 @@ mod needs;
 mod relay;
 mod state;
 
+pub use bound::BoundSandbox;
 pub use error::SandboxError;
 pub use init::init_main;
 pub use keeper::keeper_main;
@@ -22,6 +24,7 @@ pub use layout::runtime_dir;
 pub use needs::{Need, missing};
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,21 +79,14 @@ impl Sandbox {
     /// Starts a libvirtd in namespaces of its own and waits until it answers. It stays when this
     /// process ends; dropping the future before it is ready ends it.
     pub async fn start(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
-        let needs = missing(options.uplink).await;
-        if !needs.is_empty() {
-            return Err(SandboxError::Needs(needs));
-        }
-        let plan = prepare(&options)?;
-        let _starting = only_starter(&plan.layout).await?;
-        if state::is_held(&plan.layout.lock())? {
-            return Err(SandboxError::Running { root: plan.layout.root });
-        }
-        files::remove(&plan.layout.state())?;
-        plan.layout.create()?;
-        let mut keeper = Unfinished(Some(spawn(&plan)?));
-        let sandbox = keeper.wait_until_ready(&plan.layout).await?;
-        keeper.0.take();
+        let (sandbox, _keeper) = start_keeper(&options, spawn_detached).await?;
         Ok(sandbox)
+    }
+
+    /// As [`start`](Self::start), but it ends with this process, even with one that is killed.
+    pub async fn start_bound(options: SandboxOptions) -> Result<BoundSandbox, SandboxError> {
+        let (sandbox, keeper) = start_keeper(&options, bound::spawn).await?;
+        Ok(BoundSandbox::new(sandbox, keeper))
     }
 
     /// The sandbox in this folder, if one lives; one that is just being started is waited for.
@@ -214,21 +210,41 @@ fn prepare(options: &SandboxOptions) -> Result<Plan, SandboxError> {
 }
 
 /// Two commands that start one lab at the same moment take turns.
-async fn only_starter(layout: &Layout) -> Result<std::fs::File, SandboxError> {
+async fn only_starter(layout: &Layout) -> Result<File, SandboxError> {
     let lock = state::lock(&layout.start_lock(), START).await?;
     lock.ok_or_else(|| SandboxError::Running { root: layout.root.clone() })
 }
 
-fn spawn(plan: &Plan) -> Result<Child, SandboxError> {
-    let log = std::fs::File::create(plan.layout.log());
+async fn start_keeper(
+    options: &SandboxOptions,
+    spawn: impl FnOnce(Cmd, File) -> Result<Child, SandboxError>,
+) -> Result<(Sandbox, Child), SandboxError> {
+    let needs = missing(options.uplink).await;
+    if !needs.is_empty() {
+        return Err(SandboxError::Needs(needs));
+    }
+    let plan = prepare(options)?;
+    let _starting = only_starter(&plan.layout).await?;
+    if state::is_held(&plan.layout.lock())? {
+        return Err(SandboxError::Running { root: plan.layout.root });
+    }
+    files::remove(&plan.layout.state())?;
+    plan.layout.create()?;
+    let log = File::create(plan.layout.log());
     let log = log.map_err(HostError::file("create", &plan.layout.log()))?;
+    let mut keeper = Unfinished(Some(spawn(keeper_command(&plan), log)?));
+    let sandbox = keeper.wait_until_ready(&plan.layout).await?;
+    let keeper = keeper.0.take().ok_or(SandboxError::Running { root: plan.layout.root })?;
+    Ok((sandbox, keeper))
+}
+
+fn keeper_command(plan: &Plan) -> Cmd {
     let program = plan.self_exe.first().cloned().unwrap_or_default();
-    let keeper = Cmd::new(program)
-        .args(plan.self_exe.iter().skip(1))
-        .arg("keeper")
-        .args(plan.to_args())
-        .start_detached(log)?;
-    Ok(keeper)
+    Cmd::new(program).args(plan.self_exe.iter().skip(1)).arg("keeper").args(plan.to_args())
+}
+
+fn spawn_detached(keeper: Cmd, log: File) -> Result<Child, SandboxError> {
+    Ok(keeper.start_detached(log)?)
 }
 
 /// A keeper that is not ready yet: dropping it ends it.

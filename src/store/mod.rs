@@ -105,6 +105,11 @@ impl Store {
         list_names(&self.root.join("labs"))
     }
 
+    /// What an installer printed on its console: kept, whatever came of it, until the next time.
+    pub fn install_log(&self, lab: &str, machine: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{lab}-{machine}.install.log"))
+    }
+
     /// Folder of downloaded distribution packages, kept between builds.
     pub fn package_cache(&self) -> PathBuf {
         self.root.join("packages")

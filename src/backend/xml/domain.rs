@@ -2,7 +2,7 @@
 //! versions of libvirt, give it the same machine.
 
 use super::{Element, element, name, path, plain};
-use crate::backend::{AcceleratorKind, BackendError, Clock, DomainSpec, NicSpec};
+use crate::backend::{AcceleratorKind, BackendError, Boot, Clock, DomainSpec, NicSpec};
 
 /// Namespace of the mark that tells labbuild's domains and networks from others.
 pub(in crate::backend) const MARK_URI: &str = "urn:labbuild:mark:1";
@@ -15,6 +15,7 @@ mod slot {
     pub const DISK: usize = 4;
     pub const RANDOM: usize = 5;
     pub const BALLOON: usize = 6;
+    pub const ANSWERS: usize = 7;
     pub const FIRST_NIC: usize = 8;
     pub const LAST_NIC: usize = 23;
 }
@@ -43,7 +44,7 @@ pub(in crate::backend) fn domain(
         .child(cpu(spec)?)
         .child(clock(spec.clock))
         .child(element("on_poweroff").text("destroy"))
-        .child(element("on_reboot").text("restart"))
+        .child(element("on_reboot").text(on_reboot(&spec.boot)))
         .child(element("on_crash").text("destroy"))
         .child(devices(spec)?)
         .render()
@@ -55,11 +56,26 @@ fn mark(spec: &DomainSpec) -> Result<Element, BackendError> {
         .attr("name", plain("the machine's name", &spec.machine)?))
 }
 
+/// Direct kernel boot would start an installer again and again; a reboot ends it instead.
+fn on_reboot(boot: &Boot) -> &'static str {
+    match boot {
+        Boot::Disk => "restart",
+        Boot::Installer(_) => "destroy",
+    }
+}
+
 fn operating_system(spec: &DomainSpec) -> Result<Element, BackendError> {
     let machine = plain("the machine type", &spec.machine_type)?;
-    Ok(element("os")
-        .child(element("type").attr("arch", "x86_64").attr("machine", machine).text("hvm"))
-        .child(element("boot").attr("dev", "hd")))
+    let os = element("os")
+        .child(element("type").attr("arch", "x86_64").attr("machine", machine).text("hvm"));
+    let Boot::Installer(installer) = &spec.boot else {
+        return Ok(os.child(element("boot").attr("dev", "hd")));
+    };
+    let words = plain("the installer's command line", &installer.command_line)?;
+    Ok(os
+        .child(element("kernel").text(path("the installer's kernel", &installer.kernel)?))
+        .child(element("initrd").text(path("the installer's initrd", &installer.initrd)?))
+        .child(element("cmdline").text(words)))
 }
 
 fn cpu(spec: &DomainSpec) -> Result<Element, BackendError> {
@@ -86,6 +102,7 @@ fn clock(clock: Clock) -> Element {
 fn devices(spec: &DomainSpec) -> Result<Element, BackendError> {
     Ok(element("devices")
         .child(disk(spec)?)
+        .children(answers(spec)?)
         .child(element("controller").attr("type", "usb").attr("index", "0").attr("model", "none"))
         .child(
             element("controller")
@@ -136,6 +153,21 @@ fn disk(spec: &DomainSpec) -> Result<Element, BackendError> {
         .child(element("target").attr("dev", super::snapshot::DISK).attr("bus", "virtio"))
         .child(element("serial").text(serial))
         .child(at(slot::DISK)))
+}
+
+/// The volume that an installer reads its answers from.
+fn answers(spec: &DomainSpec) -> Result<Option<Element>, BackendError> {
+    let Boot::Installer(installer) = &spec.boot else { return Ok(None) };
+    let file = path("the volume of answers", &installer.volume)?;
+    let disk = element("disk")
+        .attr("type", "file")
+        .attr("device", "disk")
+        .child(element("driver").attr("name", "qemu").attr("type", "raw"))
+        .child(element("source").attr("file", file))
+        .child(element("target").attr("dev", "vdb").attr("bus", "virtio"))
+        .child(element("readonly"))
+        .child(at(slot::ANSWERS));
+    Ok(Some(disk))
 }
 
 fn nics(spec: &DomainSpec) -> Result<Vec<Element>, BackendError> {

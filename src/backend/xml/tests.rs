@@ -4,7 +4,9 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::backend::{AcceleratorKind, Clock, DomainSpec, NetworkMode, NetworkSpec, NicSpec};
+use crate::backend::{
+    AcceleratorKind, Boot, Clock, DomainSpec, InstallerBoot, NetworkMode, NetworkSpec, NicSpec,
+};
 use crate::host::Cmd;
 
 fn spec() -> DomainSpec {
@@ -25,6 +27,16 @@ fn spec() -> DomainSpec {
         clock: Clock::Host,
         unsafe_cache: false,
         console_log: "/var/tmp/a lab/console.log".into(),
+        boot: Boot::Disk,
+    }
+}
+
+fn installer() -> InstallerBoot {
+    InstallerBoot {
+        kernel: "/var/tmp/a lab/kernel & <co>".into(),
+        initrd: "/var/tmp/a lab/initrd".into(),
+        command_line: "console=ttyS0 inst.ks=hd:LABEL=OEMDRV:/ks.cfg x=\"<&'\"".into(),
+        volume: "/var/tmp/a lab/answers.img".into(),
     }
 }
 
@@ -53,6 +65,15 @@ fn a_domain_in_full() {
     insta::assert_snapshot!(domain(&spec(), AcceleratorKind::Tcg).unwrap());
 }
 
+#[test]
+fn an_installer_is_started_by_its_kernel_reads_its_answers_and_never_restarts() {
+    let boot = Boot::Installer(installer());
+    let xml = domain(&DomainSpec { boot, ..spec() }, AcceleratorKind::Tcg).unwrap();
+    let plain = domain(&spec(), AcceleratorKind::Tcg).unwrap();
+    let added = |line: &&str| !plain.lines().any(|known| known == *line);
+    insta::assert_snapshot!(xml.lines().filter(added).collect::<Vec<_>>().join("\n"));
+}
+
 #[tokio::test]
 async fn domains_are_valid_whatever_they_ask_for() {
     let fixed = DomainSpec { clock: Clock::Fixed(1_700_000_000), unsafe_cache: true, ..spec() };
@@ -61,7 +82,8 @@ async fn domains_are_valid_whatever_they_ask_for() {
     let crowded =
         DomainSpec { nics: many.collect(), machine_type: "pc-i440fx-7.2".into(), ..spec() };
     let lonely = DomainSpec { nics: vec![], cpus: 1, ..spec() };
-    for spec in [spec(), fixed, crowded, lonely] {
+    let installing = DomainSpec { boot: Boot::Installer(installer()), ..spec() };
+    for spec in [spec(), fixed, crowded, lonely, installing] {
         for accelerator in [AcceleratorKind::Kvm, AcceleratorKind::Tcg] {
             valid(&domain(&spec, accelerator).unwrap(), "domain").await;
         }
@@ -109,6 +131,10 @@ fn what_xml_cannot_carry_is_refused_by_name() {
         said(|s| s.uuid = String::new()),
         said(|s| s.disk = "relative.qcow2".into()),
         said(|s| s.disk_serial = "s".repeat(21)),
+        said(|s| {
+            let command_line = "console=ttyS0\ninit=/bin/sh".into();
+            s.boot = Boot::Installer(InstallerBoot { command_line, ..installer() });
+        }),
         said(|s| s.nics = vec![s.nics[0].clone(); 17]),
         network(&net(NetworkMode::HostBridge { bridge: "a-name-far-too-long".into() }))
             .unwrap_err()

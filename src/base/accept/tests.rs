@@ -18,7 +18,7 @@ fn definition() -> Definition {
 fn bootstrap_definition() -> Bootstrap {
     match definition() {
         Definition::Bootstrap(b) => *b,
-        Definition::Disk(_) => panic!("not a bootstrap"),
+        _ => panic!("not a bootstrap"),
     }
 }
 
