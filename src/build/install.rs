@@ -218,3 +218,24 @@ async fn start_sandbox(
     };
     Ok(Sandbox::start_bound(options).await.map_err(lab::LabError::from)?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_machine_leaves_as_it_will_when_it_is_installed() {
+        let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/two-node");
+        let plan = Plan::load(&recipe, &BTreeMap::new()).unwrap();
+        let way = |name: &str| {
+            let machine = plan.lab.machines.iter().find(|m| m.name == name).unwrap();
+            let way = way_out(machine, &plan).unwrap();
+            (way.interface, way.gateway.to_string(), way.netmask.to_string())
+        };
+        let mask = || "255.255.255.0".to_owned();
+        assert_eq!(way("controller"), ("ens33".to_owned(), "192.168.0.1".to_owned(), mask()));
+        // Through another machine, which is not there yet: a router stands in at its address.
+        assert_eq!(way("compute1"), ("ens37".to_owned(), "172.16.251.11".to_owned(), mask()));
+    }
+}
