@@ -23,8 +23,11 @@ systemctl --root=/ list-unit-files --state=enabled --no-legend --plain | awk '{p
 section failed-units
 patiently systemctl list-units --state=failed --no-legend --plain | awk '{print $1}'
 section running-services
+# Left out are those that come and go with a login, and systemd's helpers that start on demand and
+# end when nobody has asked for a while.
 patiently systemctl list-units --type=service --state=running --no-legend --plain |
-  awk '$1 !~ /^(getty|user)@/ {print $1}'
+  awk '$1 !~ /^(getty|user)@/ &&
+       $1 !~ /^systemd-(fsckd|hostnamed|initctl|localed|rfkill|timedated)\.service$/ {print $1}'
 section listening-sockets
 # A UDP socket on an ephemeral port belongs to a client that waits for an answer, as ntpdate does
 # every few minutes: no server listens there.
