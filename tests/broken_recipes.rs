@@ -72,7 +72,8 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_schema_accepts_what_is_right_and_refuses_what_is_wrong_in_form() {
     let schema = jsonschema::validator_for(&recipe::schema()).unwrap();
-    for file in yaml_files(Path::new("recipes/two-node")) {
+    let shipped = ["recipes/two-node", "stages"].map(Path::new);
+    for file in shipped.into_iter().flat_map(yaml_files) {
         assert!(schema_accepts(&schema, &file), "{}", file.display());
     }
     for name in STRUCTURAL {
@@ -104,13 +105,15 @@ fn what_the_schema_refuses_the_reader_refuses() {
     }
 }
 
-/// The recipe in a folder of its own, with kickstarts beside it.
+/// The recipe in a folder of its own, with kickstarts and shared stages beside it.
 fn two_node() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let lab = root.path().join("lab");
-    fs::create_dir_all(&lab).unwrap();
-    for file in yaml_files(Path::new("recipes/two-node")) {
-        fs::copy(&file, lab.join(file.file_name().unwrap())).unwrap();
+    for (from, to) in [("recipes/two-node", "lab"), ("stages", "stages")] {
+        let to = root.path().join(to);
+        fs::create_dir_all(&to).unwrap();
+        for file in yaml_files(Path::new(from)) {
+            fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
     }
     fs::create_dir(root.path().join("kickstart")).unwrap();
     for name in ["controller.ks", "compute1.ks"] {
@@ -176,18 +179,18 @@ fn overrides_reach_every_text_and_must_be_declared() {
 fn no_truncation_of_a_recipe_is_more_than_a_fault() {
     let folder = two_node();
     let lab = folder.path().join("lab");
-    for name in ["lab.yaml", "10-system.yaml"] {
-        let whole = fs::read(lab.join(name)).unwrap();
+    for file in [lab.join("lab.yaml"), folder.path().join("stages/10-system.yaml")] {
+        let whole = fs::read(&file).unwrap();
         // A stride without a rhythm of its own lands in every kind of place.
         for end in (0..whole.len()).step_by(29) {
-            fs::write(lab.join(name), &whole[..end]).unwrap();
+            fs::write(&file, &whole[..end]).unwrap();
             match recipe::load(&lab, &none()) {
                 Ok(loaded) => assert_eq!(loaded.name, "two-node"),
                 Err(LoadError::Faults(faults)) => assert!(!faults.0.is_empty()),
                 Err(other) => panic!("{end}: {other}"),
             }
         }
-        fs::write(lab.join(name), &whole).unwrap();
+        fs::write(&file, &whole).unwrap();
     }
 }
 

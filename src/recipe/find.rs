@@ -24,6 +24,15 @@ impl Found {
     pub fn shown(&self, file: &str) -> String {
         self.name.join(file).display().to_string()
     }
+
+    /// As [`shown`](Self::shown), for a file that may be shared with other recipes: `real` is
+    /// where it was found.
+    pub fn shown_path(&self, file: &str, real: &Path) -> String {
+        match real.starts_with(&self.dir) {
+            true if self.dir.join(file).exists() => self.shown(file),
+            _ => for_people(real).display().to_string(),
+        }
+    }
 }
 
 /// The recipe that `path` means: the folder, or its `lab.yaml`.

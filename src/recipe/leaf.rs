@@ -138,7 +138,7 @@ names! {
         "a relative path of letters, digits, `.`, `_`, `-` and `/`, without `..`");
     /// A stage file.
     StageFile("the name of a stage file", r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\.yaml$",
-        "a file of the recipe's folder that ends in `.yaml`, such as `10-system.yaml`");
+        "a file of the recipe's folder, or of a folder `stages` beside or above it, that ends in `.yaml`, such as `10-system.yaml`");
     /// A path in the guest.
     GuestPath("an absolute path", r"^(/([^/.\x00-\x1f]|\.[^/.\x00-\x1f]|\.\.[^/\x00-\x1f])[^/\x00-\x1f]*)+$",
         "it begins with `/`, names a file, and holds neither `.`, `..` nor empty parts");

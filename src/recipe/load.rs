@@ -198,18 +198,19 @@ impl Reader<'_> {
         machines: Option<&[String]>,
         templates: &Templates,
     ) -> Option<StageText> {
-        let bytes = paths::inside(&self.found.dir, file).and_then(|path| {
+        let read = paths::stage(&self.found.dir, file).and_then(|path| {
             let unreadable = |e: std::io::Error| (format!("cannot read `{file}`"), e.to_string());
-            source::read_bytes(&path).map_err(unreadable)
+            let bytes = source::read_bytes(&path).map_err(unreadable)?;
+            Ok((self.found.shown_path(file, &path), bytes))
         });
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
+        let (shown, bytes) = match read {
+            Ok(read) => read,
             Err((message, help)) => {
                 self.report.fault(at, message, help);
                 return None;
             }
         };
-        let source = self.report.admit(&self.found.shown(file), &bytes)?;
+        let source = self.report.admit(&shown, &bytes)?;
         let stage = self.stage_text(file, &source, machines, templates);
         Some(StageText { file: file.to_owned(), text: source.text, stage })
     }
@@ -239,7 +240,7 @@ impl Reader<'_> {
         let templates = Templates::new(None);
         let words = lab.text.split(|c: char| c.is_whitespace() || "[],\"'".contains(c));
         for file in words.filter(|word| StageFile::accepts(word)) {
-            if *file != *"lab.yaml" && paths::inside(&self.found.dir, file).is_ok() {
+            if *file != *"lab.yaml" && paths::stage(&self.found.dir, file).is_ok() {
                 self.stage(file, &lab.place(1, 1), None, &templates);
             }
         }

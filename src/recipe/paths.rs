@@ -3,8 +3,13 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+use super::near;
+
 /// How far above the recipe's folder shared folders are looked for.
 const ANCESTORS: usize = 3;
+
+/// The folder of stages that recipes share.
+const STAGES: &str = "stages";
 
 /// Looks for `file` in `dir`, in `dir/subfolder`, and in `subfolder` of up to three folders above.
 ///
@@ -14,10 +19,14 @@ pub fn find_beside(dir: &Path, subfolder: &str, file: &str) -> Option<PathBuf> {
     if !is_plain(file) {
         return None;
     }
-    let dir = dir.canonicalize().ok()?;
-    let above = dir.ancestors().take(ANCESTORS + 1).map(|folder| folder.join(subfolder));
-    let mut folders = std::iter::once(dir.clone()).chain(above);
+    let mut folders = folders(&dir.canonicalize().ok()?, subfolder).into_iter();
     folders.find_map(|folder| Some(folder.join(file)).filter(|path| path.is_file()))
+}
+
+/// Where a file is looked for, nearest first.
+fn folders(dir: &Path, subfolder: &str) -> Vec<PathBuf> {
+    let above = dir.ancestors().take(ANCESTORS + 1).map(|folder| folder.join(subfolder));
+    std::iter::once(dir.to_path_buf()).chain(above).collect()
 }
 
 /// Whether a path is relative and goes only downwards.
@@ -28,6 +37,31 @@ fn is_plain(path: &str) -> bool {
 
 /// Why a path of a recipe leads to no file of its folder: message and remedy.
 pub(super) type Astray = (String, String);
+
+/// The stage file that `path` names: of the recipe's folder `dir`, or one that recipes share,
+/// looked for as [`find_beside`] does; links followed, and never out of the folder it was found in.
+pub(super) fn stage(dir: &Path, path: &str) -> Result<PathBuf, Astray> {
+    let folders = folders(dir, STAGES);
+    let is_there =
+        |folder: &&PathBuf| is_plain(path) && folder.join(path).symlink_metadata().is_ok();
+    match folders.iter().find(is_there) {
+        Some(folder) => inside(folder, path),
+        None if !is_plain(path) => inside(dir, path),
+        None => Err(no_stage(&folders, path)),
+    }
+}
+
+fn no_stage(folders: &[PathBuf], path: &str) -> Astray {
+    let kind = Some(OsStr::new("yaml"));
+    let mut names: Vec<String> =
+        folders.iter().flat_map(|folder| file_names(folder, kind)).collect();
+    names.retain(|name| name != "lab.yaml");
+    let looked =
+        format!("looked beside lab.yaml, and in `{STAGES}` there and up to three folders above");
+    let near = near::nearest(path, names.iter().map(String::as_str));
+    let help = near.map_or(looked.clone(), |near| format!("did you mean `{near}`? ({looked})"));
+    (format!("there is no stage file `{path}`"), help)
+}
 
 /// The file that `path` names inside `dir`, links followed; it must be a regular file there.
 pub(super) fn inside(dir: &Path, path: &str) -> Result<PathBuf, Astray> {
@@ -57,7 +91,7 @@ fn no_file(dir: &Path, path: &str, error: &std::io::Error) -> Astray {
     let folder = dir.join(path).parent().map(Path::to_path_buf).unwrap_or_default();
     let wanted = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
     let names = file_names(&folder, Path::new(wanted).extension());
-    let help = super::near::suggestion(wanted, "it holds", names.iter().map(String::as_str));
+    let help = near::suggestion(wanted, "it holds", names.iter().map(String::as_str));
     (message, help.unwrap_or_else(|| "it holds no such files".to_owned()))
 }
 
@@ -99,6 +133,31 @@ mod tests {
         }
         assert_eq!(find_beside(&dir, "kickstart", "../x.ks"), None);
         assert_eq!(find_beside(&dir, "kickstart", "/etc/hostname"), None);
+    }
+
+    #[test]
+    fn stages_are_the_recipes_own_or_shared() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let dir = root.join("recipes/lab");
+        for folder in ["recipes/lab/stages", "recipes/stages", "stages"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("secret.yaml"), "").unwrap();
+        std::os::unix::fs::symlink("../../secret.yaml", root.join("recipes/stages/out.yaml"))
+            .unwrap();
+        let nearer = ["stages", "recipes/stages", "recipes/lab/stages", "recipes/lab"];
+        for folder in nearer {
+            let file = root.join(folder).join("10-system.yaml");
+            fs::write(&file, "").unwrap();
+            assert_eq!(stage(&dir, "10-system.yaml").unwrap(), file);
+        }
+        let (message, help) = stage(&dir, "10-sytem.yaml").unwrap_err();
+        assert_eq!(message, "there is no stage file `10-sytem.yaml`");
+        assert!(help.starts_with("did you mean `10-system.yaml`? (looked beside"), "{help}");
+        for path in ["out.yaml", "../../secret.yaml", "stages/../../../secret.yaml", "/etc/hosts"] {
+            assert!(stage(&dir, path).unwrap_err().0.contains("leads out"), "{path}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ object! {
         required machines: Named<MachineName, Machine>,
         /// Variables for templates: `{{ name }}` in any text of this file and of the stage files. The command line may set them anew.
         optional vars: Named<VarName, AsWritten>,
-        /// Stage files in the order they run.
+        /// Stage files in the order they run: of this folder, or shared ones from `stages/` here or up to three folders above.
         required stages: Vec<At<StageFile>>,
     }
 }

@@ -129,7 +129,7 @@ pub fn base_disk() -> (PathBuf, String) {
 pub fn copy_repository(to: &Path) {
     let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to).unwrap();
-    for part in ["recipes", "kickstart", "images"] {
+    for part in ["recipes", "stages", "kickstart", "images"] {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(part);
         let status = Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
         assert!(status.success());
