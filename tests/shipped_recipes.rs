@@ -61,7 +61,8 @@ fn scripts(lab: &Lab) -> Vec<Script> {
 
 /// What a judge has against a script; nothing when it passes.
 fn complaint(program: &str, arguments: &[&str], script: &Script, file: &Path) -> Option<String> {
-    fs::write(file, &script.text).unwrap();
+    // As the guest runs it.
+    fs::write(file, format!("set -euo pipefail\n{}", script.text)).unwrap();
     let judged = Command::new(program).args(arguments).arg(file).output();
     let judged = judged.unwrap_or_else(|e| panic!("{program}: {e}; ./scripts/test installs it"));
     let said = [judged.stdout, judged.stderr].concat();
