@@ -18,6 +18,7 @@ pub async fn store_stage(
     target: &Target,
     parents: &BTreeMap<String, LayerId>,
 ) -> Result<Snapshot, BuildError> {
+    let clock = latest_clock(running).await?;
     let closed = close_overlays(running).await?;
     let work = env.store.work_dir(&format!("storing stage {}", target.stage))?;
     let mut machines = BTreeMap::new();
@@ -41,11 +42,21 @@ pub async fn store_stage(
         lab: running.record.topology.lab.clone(),
         stage: target.stage.clone(),
         machines,
+        clock: Some(clock),
         inputs: target.inputs.clone(),
     };
     env.store.put_snapshot(&snapshot)?;
     drop(work);
     Ok(snapshot)
+}
+
+/// What the clock shows on the machine that is furthest ahead.
+async fn latest_clock(running: &Running) -> Result<u64, BuildError> {
+    let mut latest = 0;
+    for name in running.guests.keys() {
+        latest = latest.max(running.agent(name)?.time().await?);
+    }
+    Ok(latest)
 }
 
 /// Freezes all guests, switches each to a new overlay, thaws them; gives the closed overlays.

@@ -91,6 +91,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             retry: Retry::NEVER,
             secret: false,
+            at_boot: false,
             at: Place { file: "s.yaml".into(), line: 1, column: 1 },
         }
     }

@@ -9,6 +9,7 @@ use crate::digest::LayerId;
 use crate::event::Event;
 use crate::lab::{self, Backing, Record, Running, StartOptions, State};
 use crate::plan::{Plan, Target};
+use crate::recipe::{Stage, Step};
 use crate::store::{Lock, Snapshot, StoreError};
 
 /// What is asked of a build.
@@ -59,6 +60,7 @@ pub async fn up(env: &Env, plan: &mut Plan, options: &Options) -> Result<Outcome
     let mut running = start(env, plan, options, &ground, targets.len()).await?;
     announce_reused(env, plan, ground.done);
     let reused = ground.done;
+    wait_until_ready(env, &mut running, &plan.lab.stages[..reused]).await?;
     for (index, target) in targets.iter().enumerate().skip(reused) {
         let snapshot = build_stage(env, plan, &mut running, index, target, &ground).await?;
         ground.stored = Some(snapshot);
@@ -124,8 +126,8 @@ impl Ground {
     }
 }
 
-/// Boots the machines on what is stored. While stages are to be built, the clock shows the
-/// definition's time and flushes stay in memory.
+/// Boots the machines on what is stored. While stages are to be built, the clock starts at the
+/// definition's time, or where the stored stage ended, and flushes stay in memory.
 async fn start(
     env: &Env,
     plan: &Plan,
@@ -136,7 +138,8 @@ async fn start(
     let mut start = options.start.clone();
     if ground.done < wanted {
         start.unsafe_cache = true;
-        start.clock = plan.build_time().map_or(Clock::Host, Clock::Fixed);
+        let ended = ground.stored.as_ref().and_then(|snapshot| snapshot.clock);
+        start.clock = plan.build_time().max(ended).map_or(Clock::Host, Clock::Fixed);
     }
     let record =
         Record::new(&options.name, &plan.lab.dir, start.connect.clone(), plan.topology.clone());
@@ -176,6 +179,31 @@ async fn build_stage(
     running.record.write(&env.store)?;
     env.events.emit(Event::StageFinished { stage: stage.name.clone(), elapsed: begun.elapsed() });
     Ok(snapshot)
+}
+
+/// Waits for what stored stages say must be so after every boot (`at-boot`).
+async fn wait_until_ready(
+    env: &Env,
+    running: &mut Running,
+    stored: &[Stage],
+) -> Result<(), BuildError> {
+    let Some(waits) = at_boot(stored) else { return Ok(()) };
+    if let Err(error) = run_stage(env, running, &waits).await {
+        let at = failed_at(&error);
+        running.record.set_state(&env.store, State::Failed { stage: waits.name, at })?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// The `at-boot` steps of stored stages, as one stage. What they waited for within their own
+/// stages is long past.
+fn at_boot(stored: &[Stage]) -> Option<Stage> {
+    let waits = stored.iter().flat_map(|stage| &stage.steps).filter(|step| step.at_boot);
+    let alone = |step: &Step| Step { id: None, after: vec![], ..step.clone() };
+    let steps: Vec<Step> = waits.map(alone).collect();
+    let last = stored.last().filter(|_| !steps.is_empty())?;
+    Some(Stage { steps, checks: vec![], ..last.clone() })
 }
 
 fn failed_at(error: &BuildError) -> String {

@@ -204,6 +204,8 @@ pub struct Step {
     pub retry: Retry,
     /// Keep its text and its output out of logs and events.
     pub secret: bool,
+    /// Of a `wait-for` step: waited for at every later boot too, before the lab counts as up.
+    pub at_boot: bool,
     /// Where it is written.
     pub at: Place,
 }

@@ -145,6 +145,9 @@ object! {
         optional retry: Either<Int<1, 1000>, Retry>,
         /// Keep its text and its output out of logs. Default: `false`.
         optional secret: bool,
+        /// With `wait-for`: whenever the lab is started from what is stored of this stage or a later
+        /// one, it counts as up only when this is so again. Default: `false`.
+        optional at_boot: bool,
         /// A shell script (`bash -euo pipefail`).
         one run: Script,
         /// The content of a file, whole or in part.

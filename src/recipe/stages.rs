@@ -106,6 +106,10 @@ fn step(raw: &raw::Step, around: &Surroundings<'_>, report: &mut Report) -> Opti
     let machines = machines(raw.machine.as_ref(), around, report);
     let timeout = timeout(raw.timeout.as_ref(), STEP_TIMEOUT, report);
     let after = raw.after.iter().flat_map(At::each).map(|(id, _)| id.0.clone()).collect();
+    if let (Some(at_boot), None) = (&raw.at_boot, &raw.wait_for) {
+        let help = "leave it out: what other steps do is stored and not done again";
+        report.fault(&at_boot.at, "only a `wait-for` step can be `at-boot`", help);
+    }
     Some(Step {
         name: raw.name.as_ref()?.value.0.clone(),
         id: id_of(raw).map(str::to_owned),
@@ -115,6 +119,7 @@ fn step(raw: &raw::Step, around: &Surroundings<'_>, report: &mut Report) -> Opti
         timeout,
         retry: retry(raw.retry.as_ref()),
         secret: raw.secret.as_ref().is_some_and(|secret| secret.value),
+        at_boot: raw.at_boot.as_ref().is_some_and(|at_boot| at_boot.value),
         at: raw.at.clone(),
     })
 }

@@ -1,7 +1,8 @@
 //! What of a step or check determines the layer: an input of its `LayerId`.
 //!
 //! Not in it: names and places (for people), timeouts and retries (they decide whether a layer
-//! is made, not which), `secret` (it hides, and changes nothing).
+//! is made, not which), `secret` (it hides, and changes nothing), `at-boot` (it says when the layer
+//! counts as started).
 
 use serde_json::{Value, json};
 
@@ -53,6 +54,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             retry: Retry::NEVER,
             secret: false,
+            at_boot: false,
             at: Place { file: "x.yaml".into(), line: 1, column: 1 },
         }
     }

@@ -34,6 +34,10 @@ pub struct Snapshot {
     pub stage: String,
     /// Top layer of every machine.
     pub machines: BTreeMap<String, LayerId>,
+    /// The machines' clock at the end of the stage, in seconds since 1970. A build that goes on
+    /// from here starts no earlier: what the stage wrote is never of the future.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<u64>,
     /// What the stage was made from.
     pub inputs: Vec<Input>,
 }

@@ -84,6 +84,7 @@ fn step(action: Action) -> Step {
         timeout: Duration::from_secs(120),
         retry: Retry::NEVER,
         secret: false,
+        at_boot: false,
         at: place(),
     }
 }

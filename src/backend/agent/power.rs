@@ -173,6 +173,17 @@ impl Agent {
         self.helper(ExecRequest::argv(words)).await.map(drop)
     }
 
+    /// The guest's clock, in seconds since 1970.
+    pub async fn time(&self) -> Result<u64, AgentError> {
+        let words = ["date".to_owned(), "-u".to_owned(), "+%s".to_owned()];
+        let text = self.helper(ExecRequest::argv(words)).await?;
+        text.trim().parse().map_err(|_| AgentError::Garbage {
+            machine: self.machine().to_owned(),
+            command: "date +%s".to_owned(),
+            reason: format!("`{}` is no number of seconds", text.trim()),
+        })
+    }
+
     /// Makes `keys` (one per line) all that may log in as `user` by key.
     pub async fn ssh_authorized_keys(&self, user: &str, keys: &[String]) -> Result<(), AgentError> {
         let text: String = keys.iter().map(|key| format!("{}\n", key.trim())).collect();
