@@ -221,7 +221,6 @@ mod tests {
             output: vec!["PING 192.168.0.1".into(), "Destination Host Prohibited".into()],
             findings: Vec::new(),
             secret: false,
-            at_boot: false,
         }
     }
 

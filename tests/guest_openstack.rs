@@ -1,0 +1,175 @@
+//! The notes' own lab, with real guests: OpenStack chapter by chapter. The tests whose names begin
+//! with `long_` build the whole of it, which takes an hour and more where guests are emulated.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::Value;
+use support::{Labbuild, copy_repository, field, ground};
+
+/// What a lab of all chapters answers, right at the first time of asking.
+const ASKED: [(&str, &str); 4] = [
+    ("openstack token issue -f value -c id | cut -c 1-5", "gAAAA\n"),
+    ("openstack image list -f value -c Name -c Status", "tiny active\n"),
+    (
+        "openstack compute service list -f value -c Binary -c Host -c State --sort-column Binary",
+        "nova-compute compute1 up\nnova-conductor controller up\nnova-scheduler controller up\n",
+    ),
+    (
+        "openstack network agent list -f value -c Binary -c Alive --sort-column Binary",
+        "neutron-dhcp-agent True\nneutron-linuxbridge-agent True\nneutron-metadata-agent True\n",
+    ),
+];
+
+/// What of a machine must be the same however its chapters were built: packages, units, and
+/// every file of /etc that is not made at random or for this one copy.
+const END: &str = r"
+dpkg-query -W
+systemctl list-unit-files --no-legend --state=enabled | awk '{ print $1 }'
+find /etc -type f ! -path '*/ssh/ssh_host_*' ! -path '*/fernet-keys/*' ! -path '*/credential-keys/*' \
+  ! -name initiatorname.iscsi ! -name machine-id ! -name 'ssl-cert-snakeoil*' ! -name '*-' \
+  ! -name ld.so.cache ! -name adjtime ! -path '/etc/libvirt/*' \
+  -exec sha256sum {} + | sort -k 2
+";
+
+/// An emptied store and a copy of the recipes, of which this lab keeps its first `chapters`.
+fn prepare(name: &str, chapters: usize) -> (Labbuild, String) {
+    let dir = ground().join(name);
+    let labbuild = Labbuild::at(dir.join("store"));
+    if labbuild.store.exists() {
+        labbuild.run(&["down", "--all"]);
+        fs::remove_dir_all(&labbuild.store).unwrap();
+    }
+    let copy = dir.join("repository");
+    copy_repository(&copy);
+    let recipe = copy.join("recipes/openstack-zed");
+    keep_chapters(&recipe.join("lab.yaml"), chapters);
+    (labbuild, recipe.to_str().unwrap().to_owned())
+}
+
+/// Cuts the list of stages, which is the last thing in the file.
+fn keep_chapters(file: &Path, chapters: usize) {
+    let text = fs::read_to_string(file).unwrap();
+    let (head, list) = text.split_once("\nstages:\n").unwrap();
+    let kept: Vec<&str> = list.lines().filter(|l| l.contains(".yaml")).take(chapters).collect();
+    fs::write(file, format!("{head}\nstages:\n{}\n", kept.join("\n"))).unwrap();
+}
+
+fn ask_as(labbuild: &Labbuild, who: &str, command: &str) -> String {
+    let script = format!(". /root/{who}-openrc; {command}");
+    labbuild.ok(&["exec", "controller", "--", "bash", "-c", &script])
+}
+
+fn stages(labbuild: &Labbuild, recipe: &str) -> Vec<String> {
+    let plan = labbuild.result(&["plan", recipe]);
+    let lines = plan["plan"].as_array().unwrap();
+    let names = lines.iter().map(|l| l["stage"].as_str().unwrap().to_owned());
+    names.filter(|name| !name.starts_with("base of")).collect()
+}
+
+fn assert_all_checks_hold(events: &[Value], at_least: usize) {
+    let checks: Vec<&Value> = events.iter().filter(|e| e["kind"] == "check").collect();
+    assert!(checks.len() >= at_least, "only {} checks", checks.len());
+    assert!(checks.iter().all(|c| c["ok"] == true));
+}
+
+/// Steps that only wait may run when a lab comes from the store; no other may.
+fn assert_only_waits_ran(events: &[Value]) {
+    let ran = field(events, "step-started", "step");
+    assert!(!ran.is_empty(), "nothing was waited for");
+    let waits = |step: &String| step.contains("answer") || step.contains("accepts connections");
+    assert!(ran.iter().all(waits), "{ran:?}");
+}
+
+#[test]
+fn the_first_three_chapters_are_built_and_come_back() {
+    let (labbuild, recipe) = prepare("openstack-3", 3);
+    let events = labbuild.json(&["up", &recipe]);
+    let expected = ["10-system", "20-environment", "30-keystone"];
+    assert_eq!(field(&events, "stage-finished", "stage"), expected);
+    assert_all_checks_hold(&events, 30);
+    labbuild.ok(&["down"]);
+    labbuild.assert_nothing_runs();
+    let events = labbuild.json(&["up", &recipe]);
+    assert_only_waits_ran(&events);
+    let (command, answer) = ASKED[0];
+    assert_eq!(ask_as(&labbuild, "admin", command), answer);
+    assert_eq!(ask_as(&labbuild, "demo", command), answer);
+    labbuild.ok(&["down"]);
+}
+
+/// From nothing to the last chapter in one go, and again from the store.
+#[test]
+fn long_the_whole_lab_is_built_and_comes_back() {
+    let (labbuild, recipe) = prepare("openstack", usize::MAX);
+    let begun = Instant::now();
+    let events = labbuild.json(&["up", &recipe]);
+    let built = begun.elapsed();
+    assert_eq!(field(&events, "stage-finished", "stage"), stages(&labbuild, &recipe));
+    assert_all_checks_hold(&events, 60);
+    labbuild.ok(&["down"]);
+    labbuild.assert_nothing_runs();
+    let begun = Instant::now();
+    let events = labbuild.json(&["up", &recipe]);
+    let started = begun.elapsed();
+    for (command, answer) in ASKED {
+        assert_eq!(ask_as(&labbuild, "admin", command), answer, "{command}");
+    }
+    assert_only_waits_ran(&events);
+    eprintln!("built in {} s, started from the store in {} s", built.as_secs(), started.as_secs());
+    in_one_go(&labbuild);
+    labbuild.ok(&["down"]);
+    trouble_is_there_and_is_cured(&labbuild, &recipe);
+}
+
+/// Where the end of the run in one go is kept for the run in pieces.
+fn end_file(machine: &str) -> PathBuf {
+    ground().join(format!("openstack-end-{machine}"))
+}
+
+fn in_one_go(labbuild: &Labbuild) {
+    for machine in ["controller", "compute1"] {
+        fs::write(end_file(machine), labbuild.ok(&["exec", machine, "--", "sh", "-c", END]))
+            .unwrap();
+    }
+}
+
+fn trouble_is_there_and_is_cured(labbuild: &Labbuild, recipe: &str) {
+    let services = "openstack compute service list --service nova-compute 2>&1 || true";
+    labbuild.ok(&["up", recipe, "--to", "90-trouble"]);
+    let answer = ask_as(labbuild, "admin", services);
+    assert!(answer.contains("(HTTP 503)"), "{answer}");
+    labbuild.ok(&["up", recipe, "--to", "95-cured"]);
+    let answer = ask_as(labbuild, "admin", services);
+    assert!(answer.contains("compute1") && !answer.contains("503"), "{answer}");
+    labbuild.ok(&["down"]);
+}
+
+/// Every chapter in an `up` of its own, everything stopped in between, ends where one `up` of all
+/// of them does. Runs after `long_the_whole_lab_is_built_and_comes_back`.
+#[test]
+fn long_then_chapter_by_chapter_to_the_same_end() {
+    let (labbuild, recipe) = prepare("openstack-pieces", usize::MAX);
+    for stage in stages(&labbuild, &recipe) {
+        let events = labbuild.json(&["up", &recipe, "--to", &stage]);
+        assert_eq!(field(&events, "stage-finished", "stage"), [stage]);
+        labbuild.ok(&["down"]);
+    }
+    labbuild.ok(&["up", &recipe]);
+    for (command, answer) in ASKED {
+        assert_eq!(ask_as(&labbuild, "admin", command), answer, "{command}");
+    }
+    for machine in ["controller", "compute1"] {
+        let here = labbuild.ok(&["exec", machine, "--", "sh", "-c", END]);
+        let there = fs::read_to_string(end_file(machine)).unwrap();
+        let differ: Vec<&str> = here.lines().filter(|l| !there.contains(*l)).collect();
+        assert_eq!(differ, Vec::<&str>::new(), "{machine} ended differently");
+        assert_eq!(here.lines().count(), there.lines().count(), "{machine} ended differently");
+    }
+    labbuild.ok(&["down"]);
+}
