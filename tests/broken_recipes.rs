@@ -44,11 +44,12 @@ fn every_broken_recipe_says_all_that_is_wrong_with_it() {
 }
 
 /// Recipes whose faults a schema can see.
-const STRUCTURAL: [&str; 10] = [
+const STRUCTURAL: [&str; 11] = [
     "actions",
     "bad-values",
     "empty-lab",
     "empty-stage",
+    "exposed",
     "leading-out",
     "missing-keys",
     "newer-format",
@@ -232,7 +233,9 @@ steps:
   - { name: port, machine: a, wait-for: { port: "{{ port }}", host: b } }
   - { name: own port, machine: a, wait-for: { port: 80 } }
   - { name: unit, machine: a, wait-for: { unit: cron } }
-  - { name: command, machine: a, wait-for: { command: test -e /x } }
+  - { name: command, machine: a, wait-for: { command: test -e /x, service: cron } }
+  - { name: services, machine: a, wait-for: { port: 9292, service: [httpd, memcached] } }
+  - { name: values, machine: a, secret: values, run: "echo {{ word | sh }} {{ port }}" }
 checks:
   - { machine: a, run: "\n  first\nsecond" }
   - machine: all
@@ -247,10 +250,13 @@ checks:
 fn every_form_of_every_action_is_read_and_fits_the_schema() {
     let folder = tempfile::tempdir().unwrap();
     let lab = "{ schema: 1, name: every, title: T, base: b, networks: { n: { kind: isolated, \
-               subnet: 10.0.0.0/30 } }, machines: { a: { memory: '{{ mem }} MiB', disk: 1GiB, \
+               subnet: 10.0.0.0/30 }, h: { kind: host-only, subnet: 10.0.1.0/30, host: 10.0.1.1 } }, machines: { a: { memory: '{{ mem }} MiB', disk: 1GiB, \
                cpus: '{{ cpus }}' }, b: { base: c, memory: 64 MiB, disk: 2 TiB, \
-               hardware: { cpu-model: host } } }, vars: { word: it's, truth: true, port: 0o120, \
-               mem: 128, cpus: 3 }, stages: [10.yaml] }";
+               hardware: { cpu-model: host } }, d: { memory: 1 GiB, disk: 1 GiB, \
+               nics: [{ name: e, network: h, address: 10.0.1.2 }] } }, vars: { word: it's, truth: true, port: 0o120, \
+               mem: 128, cpus: 3 }, stages: [10.yaml], expose: [ \
+               { name: web, machine: d, port: '{{ port }}', host-port: 8080, path: '/{{ word }}/' }, \
+               { name: ssh, machine: d, port: 22 } ] }";
     fs::write(folder.path().join("lab.yaml"), lab).unwrap();
     fs::write(folder.path().join("10.yaml"), EVERYTHING).unwrap();
     let schema = jsonschema::validator_for(&recipe::schema()).unwrap();
@@ -259,7 +265,7 @@ fn every_form_of_every_action_is_read_and_fits_the_schema() {
     }
     let lab =
         recipe::load(folder.path(), &set("port", "8080")).unwrap_or_else(|error| panic!("{error}"));
-    let shown = format!("{:#?}\n{:#?}", lab.machines, lab.stages);
+    let shown = format!("{:#?}\n{:#?}\n{:#?}", lab.machines, lab.exposed, lab.stages);
     let shown = shown.replace(&lab.dir.display().to_string(), "DIR");
     // Places are not the point here, and hold the folder's name.
     let lines: Vec<&str> = shown.lines().filter(|line| !line.contains("file: \"")).collect();

@@ -116,6 +116,24 @@ fn a_valid_recipe_is_counted_and_a_broken_one_shown_with_place_and_remedy() {
     assert!(value["data"][0]["line"].is_u64(), "{value}");
 }
 
+/// What the host offers is none of the machines' business: the same stages, under the same names.
+#[test]
+fn exposing_a_port_builds_nothing_again() {
+    let dir = recipe();
+    let targets = || {
+        let plan = labbuild::plan::Plan::load(dir.path(), &Default::default()).unwrap();
+        plan.targets(&plan.bases().unwrap())
+    };
+    let before = targets();
+    let exposed = "expose:\n  - { name: web, machine: one, port: 80, host-port: 8080, path: / }\n";
+    std::fs::write(dir.path().join("lab.yaml"), format!("{LAB}{exposed}")).unwrap();
+    let after = targets();
+    assert_eq!(before[0].id, after[0].id);
+    assert_eq!(before[0].inputs, after[0].inputs);
+    std::fs::write(dir.path().join("10-first.yaml"), STAGE.replace("'true'", "'false'")).unwrap();
+    assert_ne!(targets()[0].id, after[0].id);
+}
+
 #[test]
 fn a_graph_goes_to_a_file_or_to_standard_output() {
     let dir = recipe();

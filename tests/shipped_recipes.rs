@@ -49,7 +49,7 @@ fn scripts(lab: &Lab) -> Vec<Script> {
     let steps = lab.stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| {
         let text = match &step.action {
             Action::Run { script } => script,
-            Action::WaitFor { condition: Condition::Command(command) } => command,
+            Action::WaitFor { condition: Condition::Command(command), .. } => command,
             _ => return None,
         };
         Some(Script { at: step.at.to_string(), text: text.clone() })

@@ -78,7 +78,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::recipe::{Action, Place, Retry, Step};
+    use crate::recipe::{Action, Place, Retry, Secrecy, Step};
 
     fn step(name: &str, machines: &[&str], id: Option<&str>, after: &[&str]) -> Step {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
@@ -90,7 +90,7 @@ mod tests {
             action: Action::Reboot,
             timeout: Duration::from_secs(1),
             retry: Retry::NEVER,
-            secret: false,
+            secret: Secrecy::Open,
             at_boot: false,
             at: Place { file: "s.yaml".into(), line: 1, column: 1 },
         }

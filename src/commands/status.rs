@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::StatusArgs;
 use crate::commands::{Context, Failure};
-use crate::lab::{self, MachineStatus, Status};
+use crate::lab::{self, ExposedStatus, MachineStatus, Status};
 use crate::store::Store;
 use crate::ui;
 use crate::ui::text::size;
@@ -44,7 +44,20 @@ fn describe(status: &Status) -> String {
     }
     let heading = ["machine", "state", "addresses", "cpus", "memory", "overlay"];
     text.push_str(&ui::table(&heading, status.machines.iter().map(row)));
+    text.extend(status.exposed.iter().map(exposed));
     text
+}
+
+/// `dashboard: http://127.0.0.1:8080/horizon/`
+fn exposed(port: &ExposedStatus) -> String {
+    let ExposedStatus { name, machine, location, .. } = port;
+    match (port.forwarded, &port.host) {
+        (true, _) => format!("{name}: {location}\n"),
+        (false, None) => format!("{name}: {location} (the address of {machine} itself)\n"),
+        (false, Some(host)) => {
+            format!("{name}: {location} (the address of {machine} itself, seen from {host})\n")
+        }
+    }
 }
 
 fn row(m: &MachineStatus) -> Vec<String> {
@@ -57,4 +70,26 @@ fn row(m: &MachineStatus) -> Vec<String> {
         format!("{} MiB", m.memory_mib),
         size(m.overlay_bytes),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exposed_port_says_whose_address_it_is() {
+        let mut port = ExposedStatus {
+            name: "dashboard".into(),
+            machine: "controller".into(),
+            port: 80,
+            location: "http://127.0.0.1:8080/horizon/".into(),
+            forwarded: true,
+            host: None,
+        };
+        assert_eq!(exposed(&port), "dashboard: http://127.0.0.1:8080/horizon/\n");
+        (port.forwarded, port.location) = (false, "http://172.16.251.11/horizon/".into());
+        insta::assert_snapshot!(exposed(&port));
+        port.host = Some("lab.example.org".into());
+        insta::assert_snapshot!(exposed(&port));
+    }
 }

@@ -7,7 +7,7 @@ use crate::bundle;
 use crate::cli::UpArgs;
 use crate::commands::setup::{is_images, load_plan, lock_lab};
 use crate::commands::{Context, Failure, status};
-use crate::lab::{self, Backing, LabError, Record, State};
+use crate::lab::{self, Backing, LabError, Record, Running, State};
 use crate::plan::{MachinePlan, Plan};
 
 /// Brings a recipe or a folder of images up.
@@ -28,6 +28,8 @@ pub async fn run(ctx: &Context, args: UpArgs) -> Result<(), Failure> {
         Options { name: name.clone(), to, locked: args.locked, start: ctx.start_options()? };
     if already_up(&env, &plan, &options).await? {
         ctx.events.notice(format!("lab {name} is up already"));
+        let mut running = Running::open(&env.store, &name, ctx.accel()).await?;
+        lab::expose(&env.store, &mut running, &plan.lab.exposed, &env.events).await?;
         return status::print(ctx, &env.store, &[name]).await;
     }
     let outcome = tokio::select! {
@@ -35,7 +37,10 @@ pub async fn run(ctx: &Context, args: UpArgs) -> Result<(), Failure> {
         () = ctx.cancel.cancelled() => return interrupted(&env, &name).await,
     };
     match outcome {
-        Ok(_) => status::print(ctx, &env.store, &[name]).await,
+        Ok(mut up) => {
+            lab::expose(&env.store, &mut up.running, &plan.lab.exposed, &env.events).await?;
+            status::print(ctx, &env.store, &[name]).await
+        }
         Err(error) => Err(explain(&env, &name, &args.source, error).await),
     }
 }

@@ -136,16 +136,23 @@ pub fn arrange(lab: &Lab) -> Picture {
     let buses = buses(&lab.networks, bus_top, left - CELL / 2, right);
 
     let ends = buses.iter().filter_map(|b| b.end.as_ref()).map(|(r, _)| r.right()).max();
-    let titles = MARGIN + text_width(&lab.title, 22);
+    let subtitle = below_title(lab);
+    let titles = MARGIN + text_width(&lab.title, 22).max(text_width(&subtitle, 12));
     let width = right.max(ends.unwrap_or(0)).max(titles) + MARGIN;
     let lowest = machines.iter().map(|m| m.rect.bottom()).max().unwrap_or(0);
     Picture {
         size: (width, lowest.max(bus_bottom + BUS_SPACE / 2) + MARGIN),
         title: lab.title.clone(),
-        subtitle: lab.name.clone(),
+        subtitle,
         machines,
         buses,
     }
+}
+
+/// The lab's name, and the ports that the host offers.
+fn below_title(lab: &Lab) -> String {
+    let offered = lab.exposed.iter().map(|e| format!("{}: {} port {}", e.name, e.machine, e.port));
+    std::iter::once(lab.name.clone()).chain(offered).collect::<Vec<_>>().join(" · ")
 }
 
 fn row_height(machines: &[Machine]) -> u32 {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::layout::{Picture, Rect, arrange, text_width};
-use crate::recipe::{Bytes, Lab, Machine, Network, NetworkKind, Nic, Place, Subnet};
+use crate::recipe::{Bytes, Expose, Lab, Machine, Network, NetworkKind, Nic, Place, Subnet};
 
 fn at() -> Place {
     Place { file: "lab.yaml".into(), line: 1, column: 1 }
@@ -49,6 +49,7 @@ fn lab(title: &str, networks: Vec<Network>, machines: Vec<Machine>) -> Lab {
         dir: "recipes/two-node".into(),
         networks,
         machines,
+        exposed: Vec::new(),
         stages: Vec::new(),
         vars: BTreeMap::new(),
         sources: Vec::new(),
@@ -177,4 +178,29 @@ fn text_is_escaped_and_the_document_is_well_formed() {
         }
     }
     assert_eq!(open, 0);
+}
+
+#[test]
+fn exposed_ports_stand_below_the_title_and_in_the_picture() {
+    let mut lab = two_node();
+    lab.exposed = ["dashboard", "console-of-instances"].map(expose).into();
+    let picture = arrange(&lab);
+    let expected =
+        "two-node · dashboard: controller port 80 · console-of-instances: controller port 80";
+    assert_eq!(picture.subtitle, expected);
+    lab.exposed = vec![expose(&"x".repeat(200))];
+    let picture = arrange(&lab);
+    assert!(picture.size.0 > text_width(&picture.subtitle, 12));
+}
+
+fn expose(name: &str) -> Expose {
+    Expose {
+        name: name.into(),
+        machine: "controller".into(),
+        address: [192, 168, 251, 11].into(),
+        port: 80,
+        host_port: None,
+        path: None,
+        at: at(),
+    }
 }

@@ -3,6 +3,7 @@
 //! A lab is a folder `labs/<name>` in the store: its record, its overlays, its logs and its
 //! libvirtd. Several labs of one recipe can be up at once, with the same addresses.
 
+mod expose;
 mod fingerprint;
 mod record;
 mod start;
@@ -10,10 +11,11 @@ mod status;
 mod stop;
 mod wiring;
 
+pub use expose::{Exposed, expose};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use record::{MachineRecord, Record, State};
 pub use start::{Backing, StartOptions, connect, start, uplink_possible};
-pub use status::{MachineStatus, Status, status};
+pub use status::{ExposedStatus, MachineStatus, Status, status};
 pub use stop::{discard, stop};
 pub use wiring::Ground;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::expose::Exposed;
 use crate::digest::LayerId;
 use crate::plan::Topology;
 use crate::store::{Store, StoreError, read_json, write_json};
@@ -33,6 +34,9 @@ pub struct Record {
     pub accelerator: (String, String),
     /// Networks by their names in libvirt.
     pub networks: BTreeMap<String, String>,
+    /// Ports that the host offers.
+    #[serde(default)]
+    pub exposed: Vec<Exposed>,
 }
 
 /// One machine of a lab.
@@ -99,6 +103,7 @@ impl Record {
             state: State::Starting,
             accelerator: (String::new(), String::new()),
             networks: BTreeMap::new(),
+            exposed: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::expose::Exposed;
 use super::record::{Record, State};
 use super::{LabError, Running};
 use crate::backend::AccelChoice;
@@ -28,6 +29,25 @@ pub struct Status {
     pub accelerator_reason: String,
     /// Its machines.
     pub machines: Vec<MachineStatus>,
+    /// Ports that the host offers; none while the lab does not run.
+    pub exposed: Vec<ExposedStatus>,
+}
+
+/// One exposed port.
+#[derive(Debug, Serialize)]
+pub struct ExposedStatus {
+    /// Its name.
+    pub name: String,
+    /// The machine that it leads to.
+    pub machine: String,
+    /// The machine's port.
+    pub port: u16,
+    /// A URL, or address and port.
+    pub location: String,
+    /// Whether it is a port of 127.0.0.1 that is forwarded; else it is the machine's own address.
+    pub forwarded: bool,
+    /// The host that reaches it, where that is not this one.
+    pub host: Option<String>,
 }
 
 /// One machine.
@@ -81,6 +101,8 @@ fn describe(store: &Store, record: Record, running: Option<&Running>) -> Status 
         })
         .collect();
     let any = machines.iter().any(|m| m.running);
+    let exposed = record.exposed.iter().filter(|_| any);
+    let exposed = exposed.map(|port| exposed_status(port, record.connect.as_deref())).collect();
     let failed_at = match &record.state {
         State::Failed { at, .. } => Some(at.clone()),
         _ => None,
@@ -95,7 +117,30 @@ fn describe(store: &Store, record: Record, running: Option<&Running>) -> Status 
         accelerator: record.accelerator.0,
         accelerator_reason: record.accelerator.1,
         machines,
+        exposed,
     }
+}
+
+fn exposed_status(port: &Exposed, connect: Option<&str>) -> ExposedStatus {
+    ExposedStatus {
+        name: port.name.clone(),
+        machine: port.machine.clone(),
+        port: port.to.port(),
+        location: port.location(),
+        forwarded: port.host_port.is_some(),
+        host: connect.and_then(remote_host).map(str::to_owned),
+    }
+}
+
+/// The host in a libvirt URI; none in one of this machine's own daemons.
+fn remote_host(uri: &str) -> Option<&str> {
+    let (_, rest) = uri.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let host =
+        host.rsplit_once(':').filter(|(_, after)| port(after)).map_or(host, |(host, _)| host);
+    (!host.is_empty()).then_some(host)
 }
 
 /// How far the lab is; a build whose builder is gone was interrupted.
@@ -116,4 +161,18 @@ fn overlay_bytes(store: &Store, lab: &str, machine: &str) -> u64 {
     let prefix = format!("{machine}-");
     let own = |e: &std::fs::DirEntry| e.file_name().to_string_lossy().starts_with(&prefix);
     entries.flatten().filter(own).map(|e| disk_usage(&e.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_names_another_host_or_this_one() {
+        let host = remote_host;
+        assert_eq!(host("qemu+ssh://root@lab.example.org:22/system"), Some("lab.example.org"));
+        assert_eq!(host("qemu+tls://lab.example.org/system"), Some("lab.example.org"));
+        assert_eq!(host("qemu:///system"), None);
+        assert_eq!(host("qemu+unix:///system?socket=/run/x"), None);
+    }
 }

@@ -141,11 +141,16 @@ fn wait_for(raw: &raw::WaitFor, report: &mut Report) -> Option<Action> {
         let help = "remove it, or wait for a `port` of that host";
         report.fault(&host.at, "`host` goes with `port` only", help);
     }
+    if let (Some(service), Some(_)) = (&raw.service, &raw.unit) {
+        let help = "remove it: the unit that is waited for is the one that is shown";
+        report.fault(&service.at, "`service` goes with `port` and `command` only", help);
+    }
+    let services = raw.service.iter().flat_map(At::each).map(|(name, _)| name.0.clone()).collect();
     let host = raw.host.as_ref().map_or("127.0.0.1", |host| &host.value.0);
     let port = raw.port.as_ref().and_then(|port| u16::try_from(port.value.0).ok());
     let condition = port
         .map(|port| Condition::Port { host: host.to_owned(), port })
         .or_else(|| raw.unit.as_ref().map(|unit| Condition::Unit(unit.value.0.clone())))
         .or_else(|| raw.command.as_ref().map(|it| Condition::Command(it.value.0.clone())))?;
-    Some(Action::WaitFor { condition })
+    Some(Action::WaitFor { condition, services })
 }

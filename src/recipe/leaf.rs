@@ -118,6 +118,12 @@ names! {
     /// Name of a network.
     NetworkName("a network name", "^[a-z][a-z0-9-]{0,31}$",
         "small letters, digits and `-`, beginning with a letter, at most 32 characters");
+    /// Name of an exposed port.
+    ExposeName("a name for an exposed port", "^[a-z][a-z0-9-]{0,31}$",
+        "small letters, digits and `-`, beginning with a letter, at most 32 characters");
+    /// A path in a URL.
+    UrlPath("a path of a URL", "^/[A-Za-z0-9/._~!$&'()*+,;=:@%?#-]*$",
+        "it begins with `/` and holds what a URL may hold, such as `/horizon/`");
     /// Name of a machine.
     MachineName("a machine name", "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$",
         "a host name without dots: small letters, digits and inner `-`, beginning with a letter");

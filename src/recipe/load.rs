@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::expose;
 use super::fault::Faults;
 use super::find::{self, Found};
 use super::leaf::{AsWritten, StageFile, VarName};
 use super::machines;
-use super::model::{Lab, Machine, Network, Place, Stage};
+use super::model::{Expose, Lab, Machine, Network, Place, Stage};
 use super::near;
 use super::networks;
 use super::paths;
@@ -78,6 +79,15 @@ struct StageText {
     stage: Option<Stage>,
 }
 
+/// What the parts of a recipe came to.
+struct Parts {
+    networks: Vec<Network>,
+    machines: Vec<Machine>,
+    exposed: Vec<Expose>,
+    stages: Vec<StageText>,
+    vars: BTreeMap<String, String>,
+}
+
 impl Reader<'_> {
     fn lab(&mut self, bytes: &[u8]) -> Option<Lab> {
         let source = self.report.admit(&self.found.shown("lab.yaml"), bytes)?;
@@ -94,11 +104,13 @@ impl Reader<'_> {
         let raw = raw::Lab::read(&node, self.report)?;
         let networks = self.networks(&raw);
         let machines = self.machines(&raw, &networks);
+        let exposed = self.exposed(&raw, &networks, &machines);
         templates.show_lab(&networks, &machines);
         templates.lab_is_faulty = !self.report.is_clean();
         let names = raw.machines.as_ref().map(|machines| machines.value.names.as_slice());
         let stages = self.stages(&raw, names, &templates);
-        self.assemble(&raw, source.text, networks, machines, stages, vars)
+        let parts = Parts { networks, machines, exposed, stages, vars };
+        self.assemble(&raw, source.text, parts)
     }
 
     /// Empty files and other formats: one fault says it all.
@@ -173,6 +185,18 @@ impl Reader<'_> {
         machines::read(&declared.value, &around, self.report)
     }
 
+    fn exposed(
+        &mut self,
+        raw: &raw::Lab,
+        networks: &[Network],
+        machines: &[Machine],
+    ) -> Vec<Expose> {
+        let declared = raw.machines.as_ref().map(|declared| &declared.value);
+        let around = expose::Surroundings { networks, machines, declared };
+        let exposed = raw.expose.as_ref().map_or(&[][..], |exposed| exposed.value.as_slice());
+        expose::read(exposed, &around, self.report)
+    }
+
     fn stages(
         &mut self,
         raw: &raw::Lab,
@@ -228,9 +252,10 @@ impl Reader<'_> {
             self.report.fault(&source.place(1, 1), "the file is empty", help);
             return None;
         }
+        let values = values_of_steps(templates, &node);
         templates.fill(&mut node, source, self.report);
         let raw = raw::Stage::read(&node, self.report)?;
-        let around = stages::Surroundings { dir: &self.found.dir, machines };
+        let around = stages::Surroundings { dir: &self.found.dir, machines, values: &values };
         stages::read(stage_name(file), &raw, &around, self.report)
     }
 
@@ -246,15 +271,8 @@ impl Reader<'_> {
         }
     }
 
-    fn assemble(
-        &self,
-        raw: &raw::Lab,
-        text: String,
-        networks: Vec<Network>,
-        machines: Vec<Machine>,
-        stages: Vec<StageText>,
-        vars: BTreeMap<String, String>,
-    ) -> Option<Lab> {
+    fn assemble(&self, raw: &raw::Lab, text: String, parts: Parts) -> Option<Lab> {
+        let Parts { networks, machines, exposed, stages, vars } = parts;
         let mut sources = vec![("lab.yaml".to_owned(), text)];
         let mut read = Vec::new();
         for StageText { file, text, stage } in stages {
@@ -267,6 +285,7 @@ impl Reader<'_> {
             dir: self.found.dir.clone(),
             networks,
             machines,
+            exposed,
             stages: read,
             vars,
             sources,
@@ -283,6 +302,14 @@ fn fill_lab(templates: &Templates, lab: &mut Node, source: &Source, report: &mut
     for (_, value) in entries.iter_mut().filter(|(key, _)| !LITERAL.contains(&key.text.as_str())) {
         templates.fill(value, source, report);
     }
+}
+
+/// What `secret: values` hides of each step of a stage that is not filled in yet, by place.
+fn values_of_steps(templates: &Templates, stage: &Node) -> BTreeMap<Place, Vec<String>> {
+    let Some(Tree::List(steps)) = stage.get("steps").map(|steps| &steps.tree) else {
+        return BTreeMap::new();
+    };
+    steps.iter().map(|step| (step.at.clone(), templates.values_in(step))).collect()
 }
 
 /// `10-system` of `10-system.yaml`.

@@ -2,7 +2,7 @@
 //!
 //! [`load`] reads a recipe's folder: YAML becomes trees of values that know their place (`yaml`),
 //! templates in them are filled in (`template`), the declared shapes are read out of them (`raw`,
-//! `shape`, `leaf`), and what they refer to is looked up (`networks`, `machines`, `stages`).
+//! `shape`, `leaf`), and what they refer to is looked up (`networks`, `machines`, `expose`, `stages`).
 //! Each of these reports its faults and goes on. [`schema()`] describes the same shapes to editors.
 //!
 //! Any text of `lab.yaml` (but for `schema`, `name`, `vars` and `stages`) and of the stage files
@@ -14,6 +14,7 @@
 //! Pure but for reading the recipe's own folder. Nothing else in the crate is known here.
 
 mod actions;
+mod expose;
 pub mod fault;
 mod find;
 mod leaf;

@@ -91,6 +91,8 @@ pub struct Lab {
     pub networks: Vec<Network>,
     /// Machines in the order written.
     pub machines: Vec<Machine>,
+    /// Ports that the host offers, in the order written.
+    pub exposed: Vec<Expose>,
     /// Stages in order.
     pub stages: Vec<Stage>,
     /// Variables after overrides.
@@ -170,6 +172,25 @@ pub struct Nic {
     pub at: Place,
 }
 
+/// A port of a machine that the host offers while the lab is up. Of no layer's identity.
+#[derive(Debug, Clone)]
+pub struct Expose {
+    /// Name, unique in the lab.
+    pub name: String,
+    /// The machine.
+    pub machine: String,
+    /// Its address, on a network on which the host has one too.
+    pub address: Ipv4Addr,
+    /// Its TCP port.
+    pub port: u16,
+    /// The port of the host's loopback address that is wanted; any free one without it.
+    pub host_port: Option<u16>,
+    /// Where a browser goes, beginning with `/`; none for what is no web page.
+    pub path: Option<String>,
+    /// Where it is declared.
+    pub at: Place,
+}
+
 /// A chapter of the lab.
 #[derive(Debug, Clone)]
 pub struct Stage {
@@ -202,12 +223,24 @@ pub struct Step {
     pub timeout: Duration,
     /// How often it is tried again.
     pub retry: Retry,
-    /// Keep its text and its output out of logs and events.
-    pub secret: bool,
+    /// What of it is kept out of logs, events and errors.
+    pub secret: Secrecy,
     /// Of a `wait-for` step: waited for at every later boot too, before the lab counts as up.
     pub at_boot: bool,
     /// Where it is written.
     pub at: Place,
+}
+
+/// What of a step is kept out of logs, events and errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Nothing.
+    Open,
+    /// These texts, wherever they appear: the values of the variables that the step uses, as they
+    /// are and as its templates write them. None is empty.
+    Values(Vec<String>),
+    /// All its output, and what its services wrote.
+    Whole,
 }
 
 /// How often, and how far apart, a failed step or check is tried again.
@@ -296,6 +329,10 @@ pub enum Action {
     WaitFor {
         /// What is waited for.
         condition: Condition,
+        /// Units behind it, on the machine of the step. They decide how a failure is noticed and
+        /// told, not what is done.
+        #[serde(skip)]
+        services: Vec<String>,
     },
 }
 

@@ -51,6 +51,8 @@ object! {
         required machines: Named<MachineName, Machine>,
         /// Variables for templates: `{{ name }}` in any text of this file and of the stage files. The command line may set them anew.
         optional vars: Named<VarName, AsWritten>,
+        /// Ports of machines that the host offers while the lab is up, on 127.0.0.1. Changing this builds nothing again.
+        optional expose: Vec<At<Expose>>,
         /// Stage files in the order they run: of this folder, or shared ones from `stages/` here or up to three folders above.
         required stages: Vec<At<StageFile>>,
     }
@@ -117,6 +119,22 @@ object! {
 }
 
 object! {
+    /// A port of a machine that the host offers on 127.0.0.1 while the lab is up.
+    Expose {
+        /// What it is called in `labbuild up` and `labbuild status`: small letters, digits and `-`.
+        required name: ExposeName,
+        /// The machine. It needs an address on a host-only or bridged network.
+        required machine: MachineName,
+        /// The machine's TCP port.
+        required port: Int<1, 65535>,
+        /// The host's port; when something else has it, another one is taken and said. Default: any free one.
+        optional host_port: Int<1, 65535>,
+        /// Where a browser goes, such as `/horizon/`. It makes the address shown a URL: `https` on port 443, `http` on any other.
+        optional path: UrlPath,
+    }
+}
+
+object! {
     /// A stage: one chapter of the lab, after which all machines are snapshotted together.
     Stage {
         /// What the chapter is about, in one line.
@@ -143,8 +161,8 @@ object! {
         optional timeout: Duration,
         /// How often it is tried again: a number, or `{ times: 3, delay: 5s }`. Default: never.
         optional retry: Either<Int<1, 1000>, Retry>,
-        /// Keep its text and its output out of logs. Default: `false`.
-        optional secret: bool,
+        /// `true`: its output, and on failure the journals of its services, stay out of logs and messages. `values`: only the values of the variables that it uses do, and `***` stands for them; nothing else that it prints may be secret, nor anything made from them (a hash, base64). Default: `false`.
+        optional secret: Either<bool, ValuesOnly>,
         /// With `wait-for`: whenever the lab is started from what is stored of this stage or a later
         /// one, it counts as up only when this is so again. Default: `false`.
         optional at_boot: bool,
@@ -268,6 +286,8 @@ object! {
         one command: Script,
         /// The host of the port. Default: the machine itself.
         optional host: HostName,
+        /// The unit or units of the machine that make a `port` or `command` ready. When one of them has failed, the wait ends at once; when the wait fails, the message holds their state and the last lines of their journals. Without this key it holds those of the units that have failed.
+        optional service: OneOrMore<UnitName>,
     }
 }
 
@@ -332,6 +352,25 @@ impl Shape for Format {
     }
     fn schema(_: &mut Json<String, Value>) -> Value {
         json!({ "const": FORMAT as i64 })
+    }
+}
+
+/// `values`, under `secret`.
+#[derive(Debug)]
+pub(super) struct ValuesOnly;
+
+impl Shape for ValuesOnly {
+    fn expected() -> String {
+        "`values`".to_owned()
+    }
+    fn fits(node: &Node) -> bool {
+        node.scalar().is_some_and(|scalar| scalar.text == "values")
+    }
+    fn take(_: &Node, _: &mut Report) -> Option<Self> {
+        Some(ValuesOnly)
+    }
+    fn schema(_: &mut Json<String, Value>) -> Value {
+        json!({ "const": "values" })
     }
 }
 

@@ -389,6 +389,9 @@ impl<A: Shape, B: Shape> Shape for Either<A, B> {
             false => B::take(node, report).map(Either::Long),
         }
     }
+    fn remedy(node: &Node) -> Option<String> {
+        A::remedy(node).or_else(|| B::remedy(node))
+    }
     fn schema(defs: &mut Json<String, Value>) -> Value {
         json!({ "anyOf": [A::schema(defs), B::schema(defs)] })
     }

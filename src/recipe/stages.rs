@@ -1,11 +1,12 @@
 //! Stages: steps and checks whose machines and ids exist, in an order that can be run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use super::actions;
 use super::leaf::MachineName;
-use super::model::{Check, Expect, Place, Retry, Stage, Step};
+use super::model::{Check, Expect, Place, Retry, Secrecy, Stage, Step};
 use super::near;
 use super::number::Int;
 use super::order::{self, Task};
@@ -23,6 +24,8 @@ pub(super) struct Surroundings<'a> {
     pub dir: &'a Path,
     /// All machines by name, whole or not; nothing where `lab.yaml` could not be read.
     pub machines: Option<&'a [String]>,
+    /// What `secret: values` hides of each step, by where the step begins.
+    pub values: &'a BTreeMap<Place, Vec<String>>,
 }
 
 /// The stage, as far as it is whole; what is wrong with the rest is reported.
@@ -118,10 +121,20 @@ fn step(raw: &raw::Step, around: &Surroundings<'_>, report: &mut Report) -> Opti
         action: action?,
         timeout,
         retry: retry(raw.retry.as_ref()),
-        secret: raw.secret.as_ref().is_some_and(|secret| secret.value),
+        secret: secrecy(raw, around),
         at_boot: raw.at_boot.as_ref().is_some_and(|at_boot| at_boot.value),
         at: raw.at.clone(),
     })
+}
+
+fn secrecy(raw: &raw::Step, around: &Surroundings<'_>) -> Secrecy {
+    match raw.secret.as_ref().map(|secret| &secret.value) {
+        None | Some(Either::Short(false)) => Secrecy::Open,
+        Some(Either::Short(true)) => Secrecy::Whole,
+        Some(Either::Long(raw::ValuesOnly)) => {
+            Secrecy::Values(around.values.get(&raw.at).cloned().unwrap_or_default())
+        }
+    }
 }
 
 fn check(raw: &raw::Check, around: &Surroundings<'_>, report: &mut Report) -> Option<Check> {

@@ -10,7 +10,7 @@
 //! What is undefined is a fault, never an empty text. The filter `sh` quotes a value for a shell:
 //! `mysql -p{{ password | sh }}`. Comments are `{## … ##}`, because `${#name}` is shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
@@ -73,6 +73,51 @@ impl Templates {
             }
             Tree::Scalar(_) | Tree::Faulty => {}
         }
+    }
+
+    /// What the variables in the texts of a tree that is not filled in yet come to: each value, and
+    /// each expression with a variable in it as it is written out (quoted, for example).
+    pub fn values_in(&self, node: &Node) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        self.collect_values(node, &mut found);
+        found.retain(|value| !value.trim().is_empty());
+        found.into_iter().collect()
+    }
+
+    fn collect_values(&self, node: &Node, found: &mut BTreeSet<String>) {
+        match &node.tree {
+            Tree::List(items) => items.iter().for_each(|item| self.collect_values(item, found)),
+            Tree::Map(map) => map.iter().for_each(|(_, value)| self.collect_values(value, found)),
+            Tree::Scalar(scalar) if is_template(&scalar.text) => {
+                self.collect_from_text(&scalar.text, found);
+            }
+            Tree::Scalar(_) | Tree::Faulty => {}
+        }
+    }
+
+    fn collect_from_text(&self, text: &str, found: &mut BTreeSet<String>) {
+        let Some(context) = &self.context else { return };
+        found.extend(self.variables_in(text));
+        for expression in EXPRESSIONS.find_iter(text).map(|found| found.as_str()) {
+            if !self.variables_in(expression).is_empty() {
+                let written = self.environment.render_str(expression, Value::from(context.clone()));
+                // One that needs its surroundings is left at the values of its variables.
+                found.extend(written.ok());
+            }
+        }
+    }
+
+    /// The values of the variables that a text names. A broken text names none: it is reported
+    /// where it is filled in.
+    fn variables_in(&self, text: &str) -> Vec<String> {
+        let (Some(context), Ok(template)) =
+            (&self.context, self.environment.template_from_str(text))
+        else {
+            return Vec::new();
+        };
+        let names = template.undeclared_variables(false);
+        let values = names.iter().filter_map(|name| context.get(name)?.as_str().map(str::to_owned));
+        values.collect()
     }
 
     fn text(&self, text: &str, at: &Place, source: &Source, report: &mut Report) -> Option<String> {
@@ -189,6 +234,10 @@ fn what_there_is(context: &Context) -> String {
         .unwrap_or_else(|| "the recipe declares no variables (`vars:`)".to_owned())
 }
 
+/// `{{ … }}` and `{% … %}`.
+static EXPRESSIONS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?s)\{\{.*?\}\}|\{%.*?%\}").expect("the pattern is a constant"));
+
 /// Strings, filters and tests, and `a.b.c`: what an expression is made of, as far as names go.
 static PARTS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#""[^"]*"|'[^']*'|\|\s*\w+|\bis\s+\w+|(?P<path>[A-Za-z_]\w*(?:\.\w+)*)"#)
@@ -200,9 +249,6 @@ static PARTS: LazyLock<Regex> = LazyLock::new(|| {
 /// minijinja points at the first operation that failed, which may be the filter behind a name.
 /// Where statements may define names of their own, only the expression it points into is searched.
 fn lost_paths(text: &str, inside: usize, context: &Context) -> Vec<Trouble> {
-    static EXPRESSIONS: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?s)\{\{.*?\}\}|\{%.*?%\}").expect("the pattern is a constant")
-    });
     EXPRESSIONS
         .find_iter(text)
         .filter(|found| !text.contains("{%") || found.range().contains(&inside))
@@ -292,6 +338,20 @@ mod tests {
             let line = filled("echo {{ x | sh }}", &[("x", word)]);
             assert_eq!(shlex::split(&line).unwrap(), ["echo", word]);
         }
+    }
+
+    #[test]
+    fn the_values_that_a_text_uses_are_known_as_they_are_written_out() {
+        let vars = [("pass", "it's"), ("port", "80"), ("unused", "zzz"), ("empty", "")];
+        let context = vars.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
+        let templates = Templates::new(Some(context.collect()));
+        let mut report = Report::default();
+        let text = "a: [\"x {{ pass | sh }}\", { b: \"{% if port == '80' %}y{% endif %}{{ empty }}\" }]\n\
+                    c: plain\nd: \"{{ nowhere }} {{ pass | upper }} {{ '{' }}\"\n";
+        let source = report.admit("x.yaml", text.as_bytes()).unwrap();
+        let node = yaml::parse(&source, &mut report).unwrap();
+        assert_eq!(templates.values_in(&node), ["\"it's\"", "80", "IT'S", "it's"]);
+        assert!(Templates::new(None).values_in(&node).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::error::SandboxError;
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 enum Request {
     /// Forward a port of the host's loopback address into the lab; port 0: any free one.
     Forward { host_port: u16, to: SocketAddrV4 },
+    /// Forward this port no longer. Connections that are open stay.
+    End { host_port: u16 },
 }
 
 /// What is answered.
@@ -31,14 +34,38 @@ enum Request {
 enum Reply {
     /// The port on the host.
     Forwarded(u16),
+    /// It is not forwarded any more; perhaps it never was.
+    Ended,
     /// Why not.
     Refused(String),
+}
+
+impl Reply {
+    /// Why this is not what was asked for.
+    fn reason(self) -> String {
+        match self {
+            Reply::Refused(reason) => reason,
+            other => format!("the keeper answers something else: {other:?}"),
+        }
+    }
 }
 
 /// The ports a keeper forwards.
 pub(super) struct Control {
     relay: PathBuf,
-    ports: BTreeMap<u16, SocketAddrV4>,
+    ports: BTreeMap<u16, Port>,
+}
+
+/// A forwarded port. Dropping it closes the port.
+struct Port {
+    to: SocketAddrV4,
+    listener: JoinHandle<()>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
 }
 
 impl Control {
@@ -63,6 +90,7 @@ impl Control {
         timeout(PATIENCE, bounded.read_to_end(&mut text)).await??;
         let reply = match serde_json::from_slice(&text) {
             Ok(Request::Forward { host_port, to }) => self.forward(host_port, to).await,
+            Ok(Request::End { host_port }) => self.end(host_port).await,
             Err(e) => Reply::Refused(format!("the request cannot be understood: {e}")),
         };
         stream.write_all(&serde_json::to_vec(&reply)?).await
@@ -70,9 +98,9 @@ impl Control {
 
     async fn forward(&mut self, host_port: u16, to: SocketAddrV4) -> Reply {
         if let Some(other) = self.ports.get(&host_port) {
-            return match *other == to {
+            return match other.to == to {
                 true => Reply::Forwarded(host_port),
-                false => Reply::Refused(format!("the port is already forwarded to {other}")),
+                false => Reply::Refused(format!("the port is already forwarded to {}", other.to)),
             };
         }
         match self.listen(host_port, to).await {
@@ -84,9 +112,18 @@ impl Control {
     async fn listen(&mut self, host_port: u16, to: SocketAddrV4) -> std::io::Result<u16> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, host_port)).await?;
         let port = listener.local_addr()?.port();
-        tokio::spawn(pass_on(listener, self.relay.clone(), to));
-        self.ports.insert(port, to);
+        let listener = tokio::spawn(pass_on(listener, self.relay.clone(), to));
+        self.ports.insert(port, Port { to, listener });
         Ok(port)
+    }
+
+    /// Answers when the port is free.
+    async fn end(&mut self, host_port: u16) -> Reply {
+        if let Some(mut port) = self.ports.remove(&host_port) {
+            port.listener.abort();
+            let _ = (&mut port.listener).await;
+        }
+        Reply::Ended
     }
 }
 
@@ -114,7 +151,20 @@ pub(super) async fn forward(
     };
     match ask(socket, &Request::Forward { host_port, to }).await {
         Ok(Reply::Forwarded(port)) => Ok(port),
-        Ok(Reply::Refused(reason)) => Err(refused(reason)),
+        Ok(other) => Err(refused(other.reason())),
+        Err(e) => Err(refused(e.to_string())),
+    }
+}
+
+/// Asks the keeper at `socket` to forward a port no longer.
+pub(super) async fn end(socket: &Path, host_port: u16) -> Result<(), SandboxError> {
+    let refused = |reason: String| SandboxError::Network {
+        doing: format!("forward port {host_port} of 127.0.0.1 no longer"),
+        reason,
+    };
+    match ask(socket, &Request::End { host_port }).await {
+        Ok(Reply::Ended) => Ok(()),
+        Ok(other) => Err(refused(other.reason())),
         Err(e) => Err(refused(e.to_string())),
     }
 }
@@ -146,5 +196,22 @@ mod tests {
         let other = "172.16.251.12:22".parse().unwrap();
         let error = forward(&socket, port, other).await.unwrap_err().to_string();
         assert!(error.contains("already forwarded to 172.16.251.11:22"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_forwarded_no_longer_is_free() {
+        let temp = tempfile::tempdir().unwrap();
+        let socket = temp.path().join("keeper.sock");
+        let control = Control::new(temp.path().join("relay.sock"));
+        tokio::spawn(control.serve(UnixListener::bind(&socket).unwrap()));
+        let port = forward(&socket, 0, "172.16.251.11:22".parse().unwrap()).await.unwrap();
+        let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+        assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+        for _ in 0..2 {
+            end(&socket, port).await.unwrap();
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        }
+        let other = "172.16.251.12:22".parse().unwrap();
+        assert_eq!(forward(&socket, port, other).await.unwrap(), port);
     }
 }

@@ -181,6 +181,11 @@ impl Sandbox {
         let to = SocketAddrV4::new(guest_ip, guest_port);
         control::forward(&self.layout.control_socket(), host_port, to).await
     }
+
+    /// Forwards a port no longer; fine if it was not. Open connections stay.
+    pub async fn end_forward(&self, host_port: u16) -> Result<(), SandboxError> {
+        control::end(&self.layout.control_socket(), host_port).await
+    }
 }
 
 /// In the lab's user namespace this user is root; one more namespace gives the identity back.

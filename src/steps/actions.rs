@@ -11,7 +11,6 @@ use super::scope::Scope;
 use super::{edit, ini};
 
 const SERVICE: &str = include_str!("scripts/service.sh");
-const SERVICE_STATE: &str = include_str!("scripts/service-state.sh");
 const SQL: &str = include_str!("scripts/sql.sh");
 const WAIT_FOR: &str = include_str!("scripts/wait-for.sh");
 
@@ -38,39 +37,8 @@ pub(super) async fn carry_out(scope: &Scope<'_>, action: &Action) -> Result<(), 
             sql(scope, script, database.as_deref(), password.as_deref()).await
         }
         Action::Reboot => reboot(scope).await,
-        Action::WaitFor { condition } => wait_for(scope, condition).await,
+        Action::WaitFor { condition, services } => wait_for(scope, condition, services).await,
     }
-}
-
-/// What a reader wants to know besides the output, once the action has failed: of services,
-/// their state and what they wrote.
-pub(super) async fn find_out(
-    scope: &Scope<'_>,
-    action: &Action,
-    reason: &Reason,
-) -> Vec<(String, Vec<String>)> {
-    if !matches!(reason, Reason::Exit(_) | Reason::TimedOut(_)) {
-        return Vec::new();
-    }
-    let units: Vec<&str> = match action {
-        Action::Service { names, .. } => names.iter().map(String::as_str).collect(),
-        Action::WaitFor { condition: Condition::Unit(unit) } => vec![unit],
-        _ => return Vec::new(),
-    };
-    let mut found = Vec::new();
-    for unit in units {
-        let unit = scope.ctx.os.unit(unit);
-        let request = ExecRequest::script_with(SERVICE_STATE, [unit]);
-        // What cannot be found out must not hide the failure itself.
-        let Ok(result) = scope.ask(request).await else { break };
-        let text = result.stdout.text();
-        let (state, journal) = text.split_once("\n--\n").unwrap_or((&text, ""));
-        let lines = |text: &str| text.trim().lines().map(str::to_owned).collect::<Vec<_>>();
-        found.push((format!("systemctl status {unit}"), lines(state)));
-        found.push((format!("last lines of the journal of {unit}"), lines(journal)));
-    }
-    found.retain(|(_, lines)| !lines.is_empty());
-    found
 }
 
 async fn file(
@@ -183,15 +151,26 @@ async fn reboot(scope: &Scope<'_>) -> Result<(), Reason> {
     Ok(())
 }
 
-async fn wait_for(scope: &Scope<'_>, condition: &Condition) -> Result<(), Reason> {
-    let number;
+async fn wait_for(
+    scope: &Scope<'_>,
+    condition: &Condition,
+    services: &[String],
+) -> Result<(), Reason> {
+    let (number, unit);
+    let mut units: Vec<&str> = services.iter().map(|name| scope.ctx.os.unit(name)).collect();
     let (args, text) = match condition {
         Condition::Port { host, port } => {
             number = port.to_string();
             (vec!["port", host, &number], "")
         }
-        Condition::Unit(unit) => (vec!["unit", scope.ctx.os.unit(unit)], ""),
+        Condition::Unit(name) => {
+            unit = scope.ctx.os.unit(name);
+            units.push(unit);
+            (vec!["unit", unit], "")
+        }
         Condition::Command(command) => (vec!["command"], command.as_str()),
     };
+    let units = units.join(" ");
+    let args = std::iter::once(units.as_str()).chain(args);
     scope.must(ExecRequest::script_with(WAIT_FOR, args).stdin(text)).await.map(drop)
 }

@@ -6,9 +6,10 @@ use regex::RegexBuilder;
 
 use crate::backend::agent::{AgentError, ExecRequest, ExecResult, Outcome};
 use crate::event::Event;
-use crate::recipe::{Check, Expect};
+use crate::recipe::{Check, Expect, Secrecy};
 
 use super::error::{CheckFailure, CheckReason, Mismatch, Reason};
+use super::mask::Mask;
 use super::scope::{Scope, StepContext};
 
 /// Carries out `check` on the machine of `ctx`, with its retries; `timeout` counts for each.
@@ -34,7 +35,7 @@ pub async fn check(ctx: &StepContext, check: &Check) -> Result<(), CheckFailure>
 async fn try_often(ctx: &StepContext, check: &Check) -> Result<(), CheckFailure> {
     let mut tries = 1;
     loop {
-        let scope = Scope::new(ctx, check.timeout, false);
+        let scope = Scope::new(ctx, check.timeout, Mask::new(&Secrecy::Open));
         let Err(reason) = try_once(&scope, check).await else { return Ok(()) };
         let gone = matches!(reason, CheckReason::Agent(AgentError::Gone { .. }));
         if gone || tries > check.retry.times {

@@ -41,11 +41,11 @@ pub struct StepError {
     pub reason: Reason,
     /// How often it was tried.
     pub tries: u32,
-    /// Its last lines of output; none for a secret step.
+    /// Its last lines of output, without what is secret in it.
     pub output: Vec<String>,
     /// What was found out afterwards (state and journal of a unit), by title.
     pub findings: Vec<(String, Vec<String>)>,
-    /// Whether output was withheld because the step is secret.
+    /// Whether output was withheld because the step is secret as a whole.
     pub secret: bool,
 }
 
@@ -60,7 +60,10 @@ impl fmt::Display for StepError {
         let StepError { machine, step, at, reason, .. } = self;
         write!(f, "{at}: step `{step}` failed on {machine}{}: {reason}", tried(self.tries))?;
         if self.secret {
-            f.write_str("\n  its output is withheld: the step is secret")?;
+            f.write_str(
+                "\n  its output, and what its services wrote, is withheld: the step is secret; with \
+                 `secret: values` only the values of its variables are",
+            )?;
         }
         write_lines(f, &self.output)?;
         for (title, lines) in &self.findings {

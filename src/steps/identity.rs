@@ -1,8 +1,8 @@
 //! What of a step or check determines the layer: an input of its `LayerId`.
 //!
 //! Not in it: names and places (for people), timeouts and retries (they decide whether a layer
-//! is made, not which), `secret` (it hides, and changes nothing), `at-boot` (it says when the layer
-//! counts as started).
+//! is made, not which), `secret` (it hides, and changes nothing), the services behind a `wait-for`
+//! (they say when it has failed, and why), `at-boot` (it says when a layer counts as started).
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn action_identity(action: &Action) -> Result<Value, HostError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::recipe::{Place, Retry};
+    use crate::recipe::{Condition, Place, Retry, Secrecy};
     use std::time::Duration;
 
     fn step(action: Action) -> Step {
@@ -53,7 +53,7 @@ mod tests {
             action,
             timeout: Duration::from_secs(60),
             retry: Retry::NEVER,
-            secret: false,
+            secret: Secrecy::Open,
             at_boot: false,
             at: Place { file: "x.yaml".into(), line: 1, column: 1 },
         }
@@ -73,11 +73,21 @@ mod tests {
         other.name = "another name".into();
         other.timeout = Duration::from_secs(1);
         other.retry.times = 7;
-        other.secret = true;
+        other.secret = Secrecy::Whole;
         other.at.line = 99;
         assert_eq!(identity(&step(action())).unwrap(), identity(&other).unwrap());
         other.machines.push("compute1".into());
         assert_ne!(identity(&step(action())).unwrap(), identity(&other).unwrap());
+    }
+
+    #[test]
+    fn the_services_behind_a_wait_do_not_count() {
+        let wait = |services: &[&str]| {
+            let condition = Condition::Port { host: "127.0.0.1".into(), port: 9292 };
+            let services = services.iter().map(|s| (*s).to_owned()).collect();
+            identity(&step(Action::WaitFor { condition, services })).unwrap()
+        };
+        assert_eq!(wait(&[]), wait(&["glance-api"]));
     }
 
     #[test]

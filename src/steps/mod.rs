@@ -8,15 +8,17 @@ mod actions;
 mod check;
 mod edit;
 mod error;
+mod findings;
 mod identity;
 pub mod ini;
+mod mask;
 mod os;
 mod scope;
 
 use std::time::{Duration, Instant};
 
 use crate::event::Event;
-use crate::recipe::Step;
+use crate::recipe::{Secrecy, Step};
 
 pub use check::check;
 pub use error::{CheckFailure, CheckReason, Mismatch, Reason, StepError};
@@ -24,6 +26,7 @@ pub use identity::{check_identity, identity};
 pub use os::{GuestOs, PackageManager, UnknownOs};
 pub use scope::{Log, StepContext};
 
+use mask::Mask;
 use scope::Scope;
 
 /// What a step may take beyond its time to be ended in the guest, before it is dropped.
@@ -31,7 +34,7 @@ const TO_END: Duration = Duration::from_secs(60);
 
 /// Carries out `step` on the machine of `ctx`. `timeout` counts for each try.
 ///
-/// Emits [`Event::StepStarted`], [`Event::Output`] (not of a secret step) and
+/// Emits [`Event::StepStarted`], [`Event::Output`] (as far as it is not secret) and
 /// [`Event::StepFinished`]. Dropping the future ends what runs in the guest.
 pub async fn perform(ctx: &StepContext, step: &Step) -> Result<(), StepError> {
     let start = Instant::now();
@@ -54,7 +57,8 @@ async fn try_often(ctx: &StepContext, step: &Step) -> Result<(), StepError> {
         match try_once(ctx, step).await {
             Ok(()) => return Ok(()),
             Err(e) if tries > step.retry.times || is_final(&e.reason) => {
-                return Err(StepError { tries, ..e });
+                let findings = findings::gather(ctx, step, &e.reason).await;
+                return Err(StepError { tries, findings, ..e });
             }
             Err(e) => ctx.note(&format!("try {tries} failed: {}", e.reason)),
         }
@@ -70,16 +74,12 @@ fn is_final(reason: &Reason) -> bool {
 }
 
 async fn try_once(ctx: &StepContext, step: &Step) -> Result<(), StepError> {
-    let scope = Scope::new(ctx, step.timeout, step.secret);
+    let scope = Scope::new(ctx, step.timeout, Mask::new(&step.secret));
     let work = actions::carry_out(&scope, &step.action);
     let reason = match tokio::time::timeout(step.timeout + TO_END, work).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(reason)) => reason,
         Err(_) => Reason::TimedOut(step.timeout),
-    };
-    let findings = match step.secret {
-        true => Vec::new(),
-        false => actions::find_out(&scope, &step.action, &reason).await,
     };
     Err(StepError {
         machine: ctx.agent.machine().to_owned(),
@@ -88,7 +88,7 @@ async fn try_once(ctx: &StepContext, step: &Step) -> Result<(), StepError> {
         reason,
         tries: 1,
         output: scope.tail(),
-        findings,
-        secret: step.secret,
+        findings: Vec::new(),
+        secret: step.secret == Secrecy::Whole,
     })
 }

@@ -9,6 +9,7 @@ use crate::backend::agent::{Agent, ExecRequest, ExecResult, Outcome};
 use crate::event::{Event, Events};
 
 use super::error::Reason;
+use super::mask::Mask;
 use super::os::GuestOs;
 
 /// How many lines of output an error carries.
@@ -63,14 +64,14 @@ impl StepContext {
 pub(super) struct Scope<'a> {
     pub(super) ctx: &'a StepContext,
     pub(super) timeout: Duration,
-    secret: bool,
+    mask: Mask,
     start: Instant,
     tail: Mutex<VecDeque<String>>,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(ctx: &'a StepContext, timeout: Duration, secret: bool) -> Self {
-        Scope { ctx, timeout, secret, start: Instant::now(), tail: Mutex::default() }
+    pub(super) fn new(ctx: &'a StepContext, timeout: Duration, mask: Mask) -> Self {
+        Scope { ctx, timeout, mask, start: Instant::now(), tail: Mutex::default() }
     }
 
     pub(super) fn agent(&self) -> &Agent {
@@ -105,17 +106,15 @@ impl<'a> Scope<'a> {
     }
 
     fn heard(&self, line: &str) {
-        if self.secret {
-            return;
-        }
+        let Some(line) = self.mask.apply(line) else { return };
         let machine = self.agent().machine();
-        self.ctx.note(line);
-        self.ctx.events.emit(Event::Output { machine: machine.to_owned(), line: line.to_owned() });
+        self.ctx.note(&line);
+        self.ctx.events.emit(Event::Output { machine: machine.to_owned(), line: line.clone() });
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == TAIL {
             tail.pop_front();
         }
-        tail.push_back(line.to_owned());
+        tail.push_back(line);
     }
 
     /// The last lines heard.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use labbuild::event::{Event, Events};
 use labbuild::recipe::{
-    Action, Check, Condition, Expect, FileEdit, IniSection, InstallWhen, Place, Retry,
+    Action, Check, Condition, Expect, FileEdit, IniSection, InstallWhen, Place, Retry, Secrecy,
     ServiceState, Step,
 };
 use labbuild::steps::{self, GuestOs, Log, Reason, StepContext, StepError};
@@ -14,8 +14,8 @@ use labbuild::steps::{self, GuestOs, Log, Reason, StepContext, StepError};
 use super::live::{Turn, guest, output};
 
 /// A context whose events and log are kept.
-struct Bench {
-    ctx: StepContext,
+pub struct Bench {
+    pub ctx: StepContext,
     events: Arc<Mutex<Vec<Event>>>,
     log: SharedLog,
     _turn: Turn,
@@ -33,7 +33,7 @@ impl std::io::Write for SharedLog {
     }
 }
 
-async fn bench(alone: bool) -> Bench {
+pub async fn bench(alone: bool) -> Bench {
     let turn = guest(alone).await;
     let (events, log) = (Arc::new(Mutex::new(Vec::new())), SharedLog::default());
     let sink = events.clone();
@@ -47,21 +47,25 @@ async fn bench(alone: bool) -> Bench {
 }
 
 impl Bench {
-    async fn does(&self, action: Action) {
+    pub async fn does(&self, action: Action) {
         if let Err(e) = steps::perform(&self.ctx, &step(action)).await {
             panic!("{e}");
         }
     }
 
-    async fn fails(&self, step: Step) -> StepError {
+    pub async fn fails(&self, step: Step) -> StepError {
         steps::perform(&self.ctx, &step).await.unwrap_err()
     }
 
-    async fn prints(&self, script: &str) -> String {
+    pub async fn prints(&self, script: &str) -> String {
         output(&self.ctx.agent, script).await
     }
 
-    fn output(&self) -> Vec<String> {
+    pub fn logged(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    pub fn output(&self) -> Vec<String> {
         let line = |event: &Event| match event {
             Event::Output { line, .. } => Some(line.clone()),
             _ => None,
@@ -74,7 +78,7 @@ fn place() -> Place {
     Place { file: "10-system.yaml".into(), line: 7, column: 5 }
 }
 
-fn step(action: Action) -> Step {
+pub fn step(action: Action) -> Step {
     Step {
         name: "under test".into(),
         id: None,
@@ -83,7 +87,7 @@ fn step(action: Action) -> Step {
         action,
         timeout: Duration::from_secs(120),
         retry: Retry::NEVER,
-        secret: false,
+        secret: Secrecy::Open,
         at_boot: false,
         at: place(),
     }
@@ -93,11 +97,20 @@ fn run(script: &str) -> Action {
     Action::Run { script: script.into() }
 }
 
-fn write(path: &str, edit: FileEdit) -> Action {
+pub fn write(path: &str, edit: FileEdit) -> Action {
     Action::File { path: path.into(), edit, mode: None, owner: None }
 }
 
-fn service(name: &str, enabled: Option<bool>, state: Option<ServiceState>) -> Action {
+pub fn wait_for(condition: Condition, services: &[&str]) -> Action {
+    let services = services.iter().map(|name| (*name).to_owned()).collect();
+    Action::WaitFor { condition, services }
+}
+
+pub fn port(port: u16) -> Condition {
+    Condition::Port { host: "127.0.0.1".into(), port }
+}
+
+pub fn service(name: &str, enabled: Option<bool>, state: Option<ServiceState>) -> Action {
     Action::Service { names: vec![name.into()], enabled, state }
 }
 
@@ -159,14 +172,14 @@ async fn a_secret_step_leaves_no_trace() {
     let bench = bench(false).await;
     let mut secret =
         step(run("echo the-password; grep -c the-password /run/labbuild/*/script; exit 9"));
-    secret.secret = true;
+    secret.secret = Secrecy::Whole;
     let error = bench.fails(secret).await;
     let log = String::from_utf8(bench.log.0.lock().unwrap().clone()).unwrap();
     let all = format!("{error} {error:?} {log} {:?}", bench.events.lock().unwrap());
     assert!(!all.contains("the-password"), "{all}");
     assert!(all.contains("withheld"), "{all}");
-    let condition = Condition::Command("true the-password".into());
-    let waiting = Step { secret: true, ..step(Action::WaitFor { condition }) };
+    let wait = wait_for(Condition::Command("true the-password".into()), &[]);
+    let waiting = Step { secret: Secrecy::Whole, ..step(wait) };
     steps::perform(&bench.ctx, &waiting).await.unwrap();
     // Nor in the guest: neither a file nor the journal.
     let script = r#"
@@ -384,14 +397,12 @@ async fn waiting_ends_when_it_is_so() {
     let bench = bench(false).await;
     bench.prints("rm -f /tmp/looks").await;
     let third = "echo x >>/tmp/looks; echo looking; [[ $(wc -l </tmp/looks) -ge 3 ]]";
-    bench.does(Action::WaitFor { condition: Condition::Command(third.into()) }).await;
+    bench.does(wait_for(Condition::Command(third.into()), &[])).await;
     assert_eq!(bench.prints("wc -l </tmp/looks").await, "3");
     assert_eq!(bench.output()[..2], ["exit status 1", "looking"]);
-    bench.does(Action::WaitFor { condition: Condition::Unit("crond".into()) }).await;
-    let port =
-        |port| Action::WaitFor { condition: Condition::Port { host: "127.0.0.1".into(), port } };
-    bench.does(port(22)).await;
-    let mut never = step(port(1));
+    bench.does(wait_for(Condition::Unit("crond".into()), &[])).await;
+    bench.does(wait_for(port(22), &["ssh"])).await;
+    let mut never = step(wait_for(port(1), &[]));
     never.timeout = Duration::from_secs(4);
     let error = bench.fails(never).await.to_string();
     assert!(
@@ -400,7 +411,7 @@ async fn waiting_ends_when_it_is_so() {
         ),
         "{error}"
     );
-    let mut never = step(Action::WaitFor { condition: Condition::Unit("no-such".into()) });
+    let mut never = step(wait_for(Condition::Unit("no-such".into()), &[]));
     never.timeout = Duration::from_secs(4);
     let error = bench.fails(never).await.to_string();
     assert!(error.contains("  | no-such is inactive"), "{error}");

@@ -11,3 +11,4 @@ mod live;
 mod power;
 #[path = "../support/mod.rs"]
 mod support;
+mod waits;

@@ -1,6 +1,9 @@
-# Arguments: port HOST NUMBER, unit NAME or command (its text on standard input, which no
-# journal sees). Returns when it is so; the caller's
-# deadline ends it otherwise, and what it last saw is then its last output.
+# Arguments: units or nothing, in one word; then port HOST NUMBER, unit NAME or command (its text on
+# standard input, which no journal sees). Returns when it is so, and fails when one of the units has
+# failed for good. The caller's deadline ends it otherwise, and what it last saw is then its last
+# output.
+read -ra units <<<"$1"
+shift
 said=
 say() {
     if [[ $1 != "$said" ]]; then
@@ -27,5 +30,26 @@ command() {
     say "exit status $status${output:+$'\n'$output}"
     return 1
 }
+# A unit that systemd will start again is not "failed" but "activating". Three looks, for one that
+# something else starts again at this moment.
+failed=
+looks=0
+has_failed() {
+    local unit
+    for unit in ${units[@]+"${units[@]}"}; do
+        if systemctl --quiet is-failed -- "$unit"; then
+            looks=$((looks + 1)) failed=$unit
+            return
+        fi
+    done
+    looks=0
+    return 1
+}
 text=$(cat)
-until "$@"; do sleep 1; done
+until "$@"; do
+    if has_failed && ((looks >= 3)); then
+        echo "$failed has failed: waiting any longer is no use" >&2
+        exit 1
+    fi
+    sleep 1
+done
