@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::Faults;
 use super::find::{self, Found};
+use super::include::{self, Commons, Texts};
 use super::leaf::{AsWritten, StageFile, VarName};
 use super::machines;
 use super::model::{Lab, Machine, Network, Place, Stage};
@@ -62,7 +63,7 @@ pub fn load(path: &Path, overrides: &BTreeMap<String, String>) -> Result<Lab, Lo
 }
 
 /// Keys of `lab.yaml` in which templates are not filled in.
-const LITERAL: [&str; 4] = ["schema", "name", "vars", "stages"];
+const LITERAL: [&str; 5] = ["schema", "name", "include", "vars", "stages"];
 
 struct Reader<'a> {
     found: &'a Found,
@@ -76,6 +77,8 @@ struct StageText {
     file: String,
     text: String,
     stage: Option<Stage>,
+    /// What it includes.
+    included: Texts,
 }
 
 impl Reader<'_> {
@@ -88,17 +91,30 @@ impl Reader<'_> {
         if self.is_not_for_us(&node, &source) {
             return None;
         }
-        let vars = self.vars(&node);
-        let mut templates = Templates::new(Some(context(&vars)));
+        let mut commons = Commons::read(&node, self.found, self.report);
+        commons.put_into(&mut node, "vars", true, self.report);
+        let vars = self.vars(&node, !commons.are_faulty);
+        let mut templates = Templates::new((!commons.are_faulty).then(|| context(&vars)));
         fill_lab(&templates, &mut node, &source, self.report);
+        commons.fill(&templates, self.report);
+        for key in ["networks", "machines"] {
+            commons.put_into(&mut node, key, false, self.report);
+        }
+        commons.excuse(&mut node);
         let raw = raw::Lab::read(&node, self.report)?;
+        if commons.are_faulty {
+            // What the rest refers to may stand in what could not be read.
+            self.stages(&raw, None, &templates);
+            return None;
+        }
         let networks = self.networks(&raw);
         let machines = self.machines(&raw, &networks);
         templates.show_lab(&networks, &machines);
         templates.lab_is_faulty = !self.report.is_clean();
         let names = raw.machines.as_ref().map(|machines| machines.value.names.as_slice());
         let stages = self.stages(&raw, names, &templates);
-        self.assemble(&raw, source.text, networks, machines, stages, vars)
+        let texts = [vec![("lab.yaml".to_owned(), source.text)], commons.texts].concat();
+        self.assemble(&raw, texts, networks, machines, stages, vars)
     }
 
     /// Empty files and other formats: one fault says it all.
@@ -119,8 +135,8 @@ impl Reader<'_> {
         false
     }
 
-    /// The variables after overrides.
-    fn vars(&mut self, lab: &Node) -> BTreeMap<String, String> {
+    /// The variables after overrides; `all_known` unless some may be declared elsewhere.
+    fn vars(&mut self, lab: &Node, all_known: bool) -> BTreeMap<String, String> {
         let declared = lab.get("vars").filter(|node| matches!(node.tree, Tree::Map(_)));
         let declared =
             declared.and_then(|node| Named::<VarName, AsWritten>::take(node, self.report));
@@ -134,7 +150,8 @@ impl Reader<'_> {
         for (name, value) in self.overrides {
             match vars.get_mut(name) {
                 Some(var) => var.clone_from(value),
-                None => self.unknown_override(name, &vars, &at),
+                None if all_known => self.unknown_override(name, &vars, &at),
+                None => {}
             }
         }
         vars
@@ -198,21 +215,10 @@ impl Reader<'_> {
         machines: Option<&[String]>,
         templates: &Templates,
     ) -> Option<StageText> {
-        let read = paths::stage(&self.found.dir, file).and_then(|path| {
-            let unreadable = |e: std::io::Error| (format!("cannot read `{file}`"), e.to_string());
-            let bytes = source::read_bytes(&path).map_err(unreadable)?;
-            Ok((self.found.shown_path(file, &path), bytes))
-        });
-        let (shown, bytes) = match read {
-            Ok(read) => read,
-            Err((message, help)) => {
-                self.report.fault(at, message, help);
-                return None;
-            }
-        };
-        let source = self.report.admit(&shown, &bytes)?;
-        let stage = self.stage_text(file, &source, machines, templates);
-        Some(StageText { file: file.to_owned(), text: source.text, stage })
+        let source = include::admit(self.found, file, at, "stage file", self.report)?;
+        let mut included = Texts::new();
+        let stage = self.stage_text(file, &source, machines, templates, &mut included);
+        Some(StageText { file: file.to_owned(), text: source.text, stage, included })
     }
 
     fn stage_text(
@@ -221,6 +227,7 @@ impl Reader<'_> {
         source: &Source,
         machines: Option<&[String]>,
         templates: &Templates,
+        included: &mut Texts,
     ) -> Option<Stage> {
         let mut node = yaml::parse(source, self.report)?;
         if node.is_null() {
@@ -229,6 +236,7 @@ impl Reader<'_> {
             return None;
         }
         templates.fill(&mut node, source, self.report);
+        *included = include::into_stage(&mut node, self.found, templates, self.report);
         let raw = raw::Stage::read(&node, self.report)?;
         let around = stages::Surroundings { dir: &self.found.dir, machines };
         stages::read(stage_name(file), &raw, &around, self.report)
@@ -240,7 +248,7 @@ impl Reader<'_> {
         let templates = Templates::new(None);
         let words = lab.text.split(|c: char| c.is_whitespace() || "[],\"'".contains(c));
         for file in words.filter(|word| StageFile::accepts(word)) {
-            if *file != *"lab.yaml" && paths::stage(&self.found.dir, file).is_ok() {
+            if *file != *"lab.yaml" && paths::shared(&self.found.dir, file, "stage file").is_ok() {
                 self.stage(file, &lab.place(1, 1), None, &templates);
             }
         }
@@ -249,16 +257,19 @@ impl Reader<'_> {
     fn assemble(
         &self,
         raw: &raw::Lab,
-        text: String,
+        mut sources: Texts,
         networks: Vec<Network>,
         machines: Vec<Machine>,
         stages: Vec<StageText>,
         vars: BTreeMap<String, String>,
     ) -> Option<Lab> {
-        let mut sources = vec![("lab.yaml".to_owned(), text)];
         let mut read = Vec::new();
-        for StageText { file, text, stage } in stages {
-            sources.push((file, text));
+        for StageText { file, text, stage, included } in stages {
+            for (name, text) in std::iter::once((file, text)).chain(included) {
+                if !sources.iter().any(|(earlier, _)| *earlier == name) {
+                    sources.push((name, text));
+                }
+            }
             read.push(stage?);
         }
         Some(Lab {

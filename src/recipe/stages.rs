@@ -33,12 +33,12 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Option<Stage> {
     let steps: Vec<&raw::Step> =
-        raw.steps.iter().flat_map(|steps| &steps.value).map(|step| &step.value).collect();
+        raw.steps.iter().flat_map(|steps| &steps.value).map(|step| &step.value.0).collect();
     let checks = raw.checks.iter().flat_map(|checks| &checks.value);
     check_ids(&steps, report);
     check_order(&steps, around, report);
     let read_steps = steps.iter().filter_map(|raw| step(raw, around, report)).collect();
-    let checks = checks.filter_map(|raw| check(&raw.value, around, report)).collect();
+    let checks = checks.filter_map(|raw| check(&raw.value.0, around, report)).collect();
     Some(Stage {
         name: name.to_owned(),
         title: raw.title.as_ref()?.value.0.clone(),
@@ -58,7 +58,8 @@ fn check_ids(steps: &[&raw::Step], report: &mut Report) {
         let twin = steps[..i].iter().filter_map(|step| step.id.as_ref());
         if let Some(twin) = twin.into_iter().find(|twin| twin.value == id.value) {
             let message = format!("two steps have the id `{}`", id.value.0);
-            report.fault(&id.at, message, format!("the first one is on line {}", twin.at.line));
+            let help = format!("the first one is on {}", twin.at.seen_from(&id.at));
+            report.fault(&id.at, message, help);
         }
     }
 }
