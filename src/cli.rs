@@ -287,7 +287,7 @@ pub struct ValidateArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  labbuild schema > labbuild.schema.json")]
 pub struct SchemaArgs {
-    /// One kind of file [default: both, told apart by their keys]
+    /// One kind of file [default: all, told apart by their keys]
     pub which: Option<SchemaKind>,
 }
 
@@ -298,6 +298,10 @@ pub enum SchemaKind {
     Lab,
     /// A stage file
     Stage,
+    /// A file that `lab.yaml` includes: networks, machines, variables
+    Commons,
+    /// A file that a stage includes: steps or checks
+    Part,
 }
 
 /// `labbuild graph`

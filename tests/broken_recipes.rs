@@ -73,7 +73,15 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_schema_accepts_what_is_right_and_refuses_what_is_wrong_in_form() {
     let schema = jsonschema::validator_for(&recipe::schema()).unwrap();
-    let shipped = ["recipes/two-node", "stages"].map(Path::new);
+    let shipped = [
+        "recipes/openstack-pike",
+        "recipes/openstack-zed",
+        "recipes/two-node",
+        "stages",
+        "stages/openstack",
+        "stages/system",
+    ]
+    .map(Path::new);
     for file in shipped.into_iter().flat_map(yaml_files) {
         assert!(schema_accepts(&schema, &file), "{}", file.display());
     }

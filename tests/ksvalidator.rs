@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use labbuild::base::Definition;
 use labbuild::host::Cmd;
-use labbuild::kickstart::{Command, Kickstart, notices, parse, read, render};
+use labbuild::kickstart::{Command, Kickstart, ScriptKind, notices, parse, read, render};
+use labbuild::plan::Plan;
 use serde_json::{Value, json};
 
 /// `ksvalidator`, or why there is none.
@@ -104,6 +106,82 @@ fn templates_pass_the_validator_and_our_reader() {
         assert_eq!(kickstart.scripts.len(), 1);
     }
 }
+
+/// The kickstarts of the recipes that Anaconda installs, as it would get them.
+#[test]
+fn the_kickstarts_of_centos_pass_the_validator_and_prepare_the_guest() {
+    let validator = validator();
+    let plan = Plan::load(Path::new("recipes/openstack-pike"), &Default::default());
+    let plan = plan.unwrap_or_else(|e| panic!("{e}"));
+    for machine in &plan.machines {
+        assert!(matches!(machine.definition, Definition::Installer(_)), "{}", machine.name);
+        let Some(kickstart) = &machine.kickstart else { panic!("{} has none", machine.name) };
+        let text = &kickstart.text;
+        insta::assert_snapshot!(format!("centos-7-{}", machine.name), text);
+        verdict(&validator, text).unwrap_or_else(|words| panic!("{words}\n{text}"));
+        let ends =
+            kickstart.commands.commands.iter().any(|c| matches!(c.value, Command::Poweroff { .. }));
+        assert!(ends, "{}", machine.name);
+        let hardware = plan.topology.machine(&machine.name).unwrap();
+        for nic in &hardware.nics {
+            let rule = format!(
+                r#"ATTR{{address}}=="{}", ATTR{{type}}=="1", NAME="{}""#,
+                nic.mac, nic.name
+            );
+            assert!(text.contains(&rule), "{rule}\n{text}");
+        }
+        judge_scripts(&kickstart.commands);
+    }
+}
+
+/// `%post` before bash and shellcheck, and at work on a copy of what it edits.
+fn judge_scripts(kickstart: &Kickstart) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("post");
+    let post: Vec<_> =
+        kickstart.scripts.iter().filter(|s| s.value.kind == ScriptKind::Post).collect();
+    let [post] = post[..] else { panic!("one %post") };
+    std::fs::write(&file, format!("#!/bin/bash\n{}", post.value.body)).unwrap();
+    for program in [&["bash", "-n"][..], &["shellcheck", "--shell=bash", "--severity=warning"]] {
+        let run = std::process::Command::new(program[0]).args(&program[1..]).arg(&file).output();
+        let run = run.unwrap_or_else(|e| panic!("{program:?}: {e}; ./scripts/test installs it"));
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+    }
+    let root = dir.path().display().to_string();
+    let script =
+        post.value.body.replace("/etc/", &format!("{root}/etc/")).replace("systemctl ", ": ");
+    for (path, text) in [
+        ("etc/sysconfig/qemu-ga", "# Comment\nBLACKLIST_RPC=guest-file-open,guest-exec\n"),
+        ("etc/udev/rules.d/none", ""),
+        ("etc/yum.repos.d/CentOS-Base.repo", BASE_REPO),
+    ] {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let run = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).unwrap();
+    assert_eq!(read("etc/sysconfig/qemu-ga"), "# Comment\nBLACKLIST_RPC=\n");
+    let rules = read("etc/udev/rules.d/70-persistent-net.rules");
+    assert_eq!(rules.lines().filter(|line| line.starts_with("SUBSYSTEM")).count(), 2, "{rules}");
+    insta::assert_snapshot!("centos-7-base-repo", read("etc/yum.repos.d/CentOS-Base.repo"));
+}
+
+/// As CentOS 7 installs it, but for all comments and most sections.
+const BASE_REPO: &str = "\
+[base]
+name=CentOS-$releasever - Base
+mirrorlist=http://mirrorlist.centos.org/?release=$releasever&arch=$basearch&repo=os&infra=$infra
+#baseurl=http://mirror.centos.org/centos/$releasever/os/$basearch/
+gpgcheck=1
+gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-CentOS-7
+
+[updates]
+name=CentOS-$releasever - Updates
+mirrorlist=http://mirrorlist.centos.org/?release=$releasever&arch=$basearch&repo=updates&infra=$infra
+#baseurl=http://mirror.centos.org/centos/$releasever/updates/$basearch/
+";
 
 #[test]
 fn templates_name_every_interface_and_one_way_out() {

@@ -12,6 +12,8 @@ pub fn run(ctx: &Context, args: &SchemaArgs) -> Result<(), Failure> {
         None => recipe::schema(),
         Some(SchemaKind::Lab) => only("lab", recipe::schema()),
         Some(SchemaKind::Stage) => only("stage", recipe::schema()),
+        Some(SchemaKind::Commons) => only("commons", recipe::schema()),
+        Some(SchemaKind::Part) => only("part", recipe::schema()),
     };
     ctx.screen.print(&format!("{schema:#}"));
     Ok(())
@@ -33,7 +35,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_file_has_a_schema_that_stands_alone() {
-        for kind in ["lab", "stage"] {
+        for kind in ["lab", "stage", "commons", "part"] {
             let schema = only(kind, recipe::schema());
             assert!(schema["$defs"][kind].is_object(), "{kind}");
             let validator = jsonschema::validator_for(&schema).unwrap();

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use super::leaf::MachineName;
 use super::model::{Expose, Machine, Network, NetworkKind};
 use super::near;
-use super::networks::line;
 use super::raw;
 use super::shape::{At, Named};
 use super::source::Report;
@@ -67,7 +66,11 @@ fn check_unique(raw: &raw::Expose, earlier: &[&raw::Expose], report: &mut Report
         let mut twins = earlier.iter().filter_map(|expose| expose.name.as_ref());
         if let Some(twin) = twins.find(|twin| twin.value == name.value) {
             let message = format!("two exposed ports are called `{}`", name.value.0);
-            report.fault(&name.at, message, format!("the first one is on {}", line(&twin.at)));
+            report.fault(
+                &name.at,
+                message,
+                format!("the first one is on {}", twin.at.seen_from(&name.at)),
+            );
         }
     }
     if let Some(port) = &raw.host_port {
@@ -76,7 +79,7 @@ fn check_unique(raw: &raw::Expose, earlier: &[&raw::Expose], report: &mut Report
             let message = format!("the host has one port {}, and it is taken", port.value.0);
             let help = format!(
                 "by the one on {}; without `host-port` a free one is found",
-                line(&twin.at)
+                twin.at.seen_from(&port.at)
             );
             report.fault(&port.at, message, help);
         }

@@ -145,6 +145,9 @@ names! {
     /// A stage file.
     StageFile("the name of a stage file", r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\.yaml$",
         "a file of the recipe's folder, or of a folder `stages` beside or above it, that ends in `.yaml`, such as `10-system.yaml`");
+    /// A file that is included.
+    SharedFile("the name of a file to include", r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\.yaml$",
+        "a file of the recipe's folder, or of a folder `stages` beside or above it, that ends in `.yaml`, such as `openstack/credentials.yaml`");
     /// A path in the guest.
     GuestPath("an absolute path", r"^(/([^/.\x00-\x1f]|\.[^/.\x00-\x1f]|\.\.[^/\x00-\x1f])[^/\x00-\x1f]*)+$",
         "it begins with `/`, names a file, and holds neither `.`, `..` nor empty parts");

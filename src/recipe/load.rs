@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::expose;
 use super::fault::Faults;
 use super::find::{self, Found};
+use super::include::{self, Commons, Texts};
 use super::leaf::{AsWritten, StageFile, VarName};
 use super::machines;
 use super::model::{Expose, Lab, Machine, Network, Place, Stage};
@@ -63,7 +64,7 @@ pub fn load(path: &Path, overrides: &BTreeMap<String, String>) -> Result<Lab, Lo
 }
 
 /// Keys of `lab.yaml` in which templates are not filled in.
-const LITERAL: [&str; 4] = ["schema", "name", "vars", "stages"];
+const LITERAL: [&str; 5] = ["schema", "name", "include", "vars", "stages"];
 
 struct Reader<'a> {
     found: &'a Found,
@@ -77,6 +78,8 @@ struct StageText {
     file: String,
     text: String,
     stage: Option<Stage>,
+    /// What it includes.
+    included: Texts,
 }
 
 /// What the parts of a recipe came to.
@@ -98,10 +101,22 @@ impl Reader<'_> {
         if self.is_not_for_us(&node, &source) {
             return None;
         }
-        let vars = self.vars(&node);
-        let mut templates = Templates::new(Some(context(&vars)));
+        let mut commons = Commons::read(&node, self.found, self.report);
+        commons.put_into(&mut node, "vars", true, self.report);
+        let vars = self.vars(&node, !commons.are_faulty);
+        let mut templates = Templates::new((!commons.are_faulty).then(|| context(&vars)));
         fill_lab(&templates, &mut node, &source, self.report);
+        commons.fill(&templates, self.report);
+        for key in ["networks", "machines"] {
+            commons.put_into(&mut node, key, false, self.report);
+        }
+        commons.excuse(&mut node);
         let raw = raw::Lab::read(&node, self.report)?;
+        if commons.are_faulty {
+            // What the rest refers to may stand in what could not be read.
+            self.stages(&raw, None, &templates);
+            return None;
+        }
         let networks = self.networks(&raw);
         let machines = self.machines(&raw, &networks);
         let exposed = self.exposed(&raw, &networks, &machines);
@@ -109,8 +124,9 @@ impl Reader<'_> {
         templates.lab_is_faulty = !self.report.is_clean();
         let names = raw.machines.as_ref().map(|machines| machines.value.names.as_slice());
         let stages = self.stages(&raw, names, &templates);
+        let texts = [vec![("lab.yaml".to_owned(), source.text)], commons.texts].concat();
         let parts = Parts { networks, machines, exposed, stages, vars };
-        self.assemble(&raw, source.text, parts)
+        self.assemble(&raw, texts, parts)
     }
 
     /// Empty files and other formats: one fault says it all.
@@ -131,8 +147,8 @@ impl Reader<'_> {
         false
     }
 
-    /// The variables after overrides.
-    fn vars(&mut self, lab: &Node) -> BTreeMap<String, String> {
+    /// The variables after overrides; `all_known` unless some may be declared elsewhere.
+    fn vars(&mut self, lab: &Node, all_known: bool) -> BTreeMap<String, String> {
         let declared = lab.get("vars").filter(|node| matches!(node.tree, Tree::Map(_)));
         let declared =
             declared.and_then(|node| Named::<VarName, AsWritten>::take(node, self.report));
@@ -146,7 +162,8 @@ impl Reader<'_> {
         for (name, value) in self.overrides {
             match vars.get_mut(name) {
                 Some(var) => var.clone_from(value),
-                None => self.unknown_override(name, &vars, &at),
+                None if all_known => self.unknown_override(name, &vars, &at),
+                None => {}
             }
         }
         vars
@@ -222,21 +239,10 @@ impl Reader<'_> {
         machines: Option<&[String]>,
         templates: &Templates,
     ) -> Option<StageText> {
-        let read = paths::stage(&self.found.dir, file).and_then(|path| {
-            let unreadable = |e: std::io::Error| (format!("cannot read `{file}`"), e.to_string());
-            let bytes = source::read_bytes(&path).map_err(unreadable)?;
-            Ok((self.found.shown_path(file, &path), bytes))
-        });
-        let (shown, bytes) = match read {
-            Ok(read) => read,
-            Err((message, help)) => {
-                self.report.fault(at, message, help);
-                return None;
-            }
-        };
-        let source = self.report.admit(&shown, &bytes)?;
-        let stage = self.stage_text(file, &source, machines, templates);
-        Some(StageText { file: file.to_owned(), text: source.text, stage })
+        let source = include::admit(self.found, file, at, "stage file", self.report)?;
+        let mut included = Texts::new();
+        let stage = self.stage_text(file, &source, machines, templates, &mut included);
+        Some(StageText { file: file.to_owned(), text: source.text, stage, included })
     }
 
     fn stage_text(
@@ -245,6 +251,7 @@ impl Reader<'_> {
         source: &Source,
         machines: Option<&[String]>,
         templates: &Templates,
+        included: &mut Texts,
     ) -> Option<Stage> {
         let mut node = yaml::parse(source, self.report)?;
         if node.is_null() {
@@ -252,8 +259,11 @@ impl Reader<'_> {
             self.report.fault(&source.place(1, 1), "the file is empty", help);
             return None;
         }
-        let values = values_of_steps(templates, &node);
+        let mut values = include::values_of_steps(templates, &node);
         templates.fill(&mut node, source, self.report);
+        let parts = include::into_stage(&mut node, self.found, templates, self.report);
+        *included = parts.texts;
+        values.extend(parts.values);
         let raw = raw::Stage::read(&node, self.report)?;
         let around = stages::Surroundings { dir: &self.found.dir, machines, values: &values };
         stages::read(stage_name(file), &raw, &around, self.report)
@@ -265,18 +275,21 @@ impl Reader<'_> {
         let templates = Templates::new(None);
         let words = lab.text.split(|c: char| c.is_whitespace() || "[],\"'".contains(c));
         for file in words.filter(|word| StageFile::accepts(word)) {
-            if *file != *"lab.yaml" && paths::stage(&self.found.dir, file).is_ok() {
+            if *file != *"lab.yaml" && paths::shared(&self.found.dir, file, "stage file").is_ok() {
                 self.stage(file, &lab.place(1, 1), None, &templates);
             }
         }
     }
 
-    fn assemble(&self, raw: &raw::Lab, text: String, parts: Parts) -> Option<Lab> {
+    fn assemble(&self, raw: &raw::Lab, mut sources: Texts, parts: Parts) -> Option<Lab> {
         let Parts { networks, machines, exposed, stages, vars } = parts;
-        let mut sources = vec![("lab.yaml".to_owned(), text)];
         let mut read = Vec::new();
-        for StageText { file, text, stage } in stages {
-            sources.push((file, text));
+        for StageText { file, text, stage, included } in stages {
+            for (name, text) in std::iter::once((file, text)).chain(included) {
+                if !sources.iter().any(|(earlier, _)| *earlier == name) {
+                    sources.push((name, text));
+                }
+            }
             read.push(stage?);
         }
         Some(Lab {
@@ -302,14 +315,6 @@ fn fill_lab(templates: &Templates, lab: &mut Node, source: &Source, report: &mut
     for (_, value) in entries.iter_mut().filter(|(key, _)| !LITERAL.contains(&key.text.as_str())) {
         templates.fill(value, source, report);
     }
-}
-
-/// What `secret: values` hides of each step of a stage that is not filled in yet, by place.
-fn values_of_steps(templates: &Templates, stage: &Node) -> BTreeMap<Place, Vec<String>> {
-    let Some(Tree::List(steps)) = stage.get("steps").map(|steps| &steps.tree) else {
-        return BTreeMap::new();
-    };
-    steps.iter().map(|step| (step.at.clone(), templates.values_in(step))).collect()
 }
 
 /// `10-system` of `10-system.yaml`.

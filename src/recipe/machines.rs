@@ -139,7 +139,7 @@ fn nics(
         let Some(nic) = nic(raw) else { continue };
         if let Some(earlier) = nics.iter().find(|earlier| earlier.name == nic.name) {
             let message = format!("`{machine}` has two interfaces `{}`", nic.name);
-            let help = format!("the first one is on {}", networks::line(&earlier.at));
+            let help = format!("the first one is on {}", earlier.at.seen_from(&nic.at));
             report.fault(&nic.at, message, help);
         }
         nics.push(nic);
@@ -185,7 +185,11 @@ fn check_address(
     let same = |owner: &&Owner| owner.network == network.name && owner.address == address.value;
     if let Some(owner) = owners.iter().find(same) {
         let message = format!("{} is taken on the network `{}`", address.value, network.name);
-        report.fault(&address.at, message, format!("it belongs to {}", owner.who));
+        report.fault(
+            &address.at,
+            message,
+            format!("it belongs to {}", owner.seen_from(&address.at)),
+        );
         return;
     }
     let nic = raw.name.as_ref().map_or("an interface", |name| &name.value.0);
@@ -193,7 +197,8 @@ fn check_address(
         network: network.name.clone(),
         address: address.value,
         machine: Some(machine.to_owned()),
-        who: format!("{nic} of `{machine}` ({})", networks::line(&address.at)),
+        who: format!("{nic} of `{machine}`"),
+        at: address.at.clone(),
     });
 }
 
@@ -252,7 +257,7 @@ fn check_owner(
     };
     let others = there.iter().filter(|owner| !is_own(owner));
     let list: Vec<String> =
-        others.map(|owner| format!("{} is {}", owner.address, owner.who)).collect();
+        others.map(|it| format!("{} is {}", it.address, it.seen_from(&address.at))).collect();
     let help = match list.is_empty() {
         true => "no one else has an address there".to_owned(),
         false => list.join("; "),

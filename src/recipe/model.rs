@@ -23,6 +23,17 @@ pub struct Place {
     pub column: u32,
 }
 
+impl Place {
+    /// As it is named to a reader who is at `other`: "line 7", or file and line where that is
+    /// another file.
+    pub(super) fn seen_from(&self, other: &Place) -> String {
+        match self.file == other.file {
+            true => format!("line {}", self.line),
+            false => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
@@ -97,7 +108,8 @@ pub struct Lab {
     pub stages: Vec<Stage>,
     /// Variables after overrides.
     pub vars: BTreeMap<String, String>,
-    /// `lab.yaml` and every stage file: name as in the recipe, and text. For manifests.
+    /// `lab.yaml`, every stage file and every file these include: name as in the recipe, and
+    /// text. For manifests.
     pub sources: Vec<(String, String)>,
 }
 

@@ -126,6 +126,15 @@ pub(super) struct Owner {
     pub machine: Option<String>,
     /// As in "… has it already".
     pub who: String,
+    /// Where that is written.
+    pub at: Place,
+}
+
+impl Owner {
+    /// Who it is, and where that is written, told at `other`.
+    pub fn seen_from(&self, other: &Place) -> String {
+        format!("{} ({})", self.who, self.at.seen_from(other))
+    }
 }
 
 /// The addresses that the networks themselves take.
@@ -137,15 +146,11 @@ pub(super) fn owners(networks: &[Network]) -> Vec<Owner> {
                 network: network.name.clone(),
                 address,
                 machine: None,
-                who: format!("{who} ({})", line(&network.at)),
+                who: who.to_owned(),
+                at: network.at.clone(),
             };
             owners.extend(address.map(owner));
         }
     }
     owners
-}
-
-/// "line 7".
-pub(super) fn line(at: &Place) -> String {
-    format!("line {}", at.line)
 }

@@ -8,7 +8,7 @@ use super::near;
 /// How far above the recipe's folder shared folders are looked for.
 const ANCESTORS: usize = 3;
 
-/// The folder of stages that recipes share.
+/// The folder of stages, and parts of them, that recipes share.
 const STAGES: &str = "stages";
 
 /// Looks for `file` in `dir`, in `dir/subfolder`, and in `subfolder` of up to three folders above.
@@ -38,29 +38,34 @@ fn is_plain(path: &str) -> bool {
 /// Why a path of a recipe leads to no file of its folder: message and remedy.
 pub(super) type Astray = (String, String);
 
-/// The stage file that `path` names: of the recipe's folder `dir`, or one that recipes share,
-/// looked for as [`find_beside`] does; links followed, and never out of the folder it was found in.
-pub(super) fn stage(dir: &Path, path: &str) -> Result<PathBuf, Astray> {
+/// The stage file that `path` names, or the `what` else that stages consist of: of the recipe's
+/// folder `dir`, or one that recipes share, looked for as [`find_beside`] does; links followed, and
+/// never out of the folder it was found in.
+pub(super) fn shared(dir: &Path, path: &str, what: &str) -> Result<PathBuf, Astray> {
     let folders = folders(dir, STAGES);
     let is_there =
         |folder: &&PathBuf| is_plain(path) && folder.join(path).symlink_metadata().is_ok();
     match folders.iter().find(is_there) {
         Some(folder) => inside(folder, path),
         None if !is_plain(path) => inside(dir, path),
-        None => Err(no_stage(&folders, path)),
+        None => Err(nowhere(&folders, path, what)),
     }
 }
 
-fn no_stage(folders: &[PathBuf], path: &str) -> Astray {
+fn nowhere(folders: &[PathBuf], path: &str, what: &str) -> Astray {
     let kind = Some(OsStr::new("yaml"));
-    let mut names: Vec<String> =
-        folders.iter().flat_map(|folder| file_names(folder, kind)).collect();
+    let below = Path::new(path).parent().unwrap_or(Path::new(""));
+    let mut names: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| file_names(&folder.join(below), kind))
+        .map(|name| below.join(name).display().to_string())
+        .collect();
     names.retain(|name| name != "lab.yaml");
     let looked =
         format!("looked beside lab.yaml, and in `{STAGES}` there and up to three folders above");
     let near = near::nearest(path, names.iter().map(String::as_str));
     let help = near.map_or(looked.clone(), |near| format!("did you mean `{near}`? ({looked})"));
-    (format!("there is no stage file `{path}`"), help)
+    (format!("there is no {what} `{path}`"), help)
 }
 
 /// The file that `path` names inside `dir`, links followed; it must be a regular file there.
@@ -146,17 +151,18 @@ mod tests {
         fs::write(root.join("secret.yaml"), "").unwrap();
         std::os::unix::fs::symlink("../../secret.yaml", root.join("recipes/stages/out.yaml"))
             .unwrap();
+        let stage = |path: &str| shared(&dir, path, "stage file");
         let nearer = ["stages", "recipes/stages", "recipes/lab/stages", "recipes/lab"];
         for folder in nearer {
             let file = root.join(folder).join("10-system.yaml");
             fs::write(&file, "").unwrap();
-            assert_eq!(stage(&dir, "10-system.yaml").unwrap(), file);
+            assert_eq!(stage("10-system.yaml").unwrap(), file);
         }
-        let (message, help) = stage(&dir, "10-sytem.yaml").unwrap_err();
+        let (message, help) = stage("10-sytem.yaml").unwrap_err();
         assert_eq!(message, "there is no stage file `10-sytem.yaml`");
         assert!(help.starts_with("did you mean `10-system.yaml`? (looked beside"), "{help}");
         for path in ["out.yaml", "../../secret.yaml", "stages/../../../secret.yaml", "/etc/hosts"] {
-            assert!(stage(&dir, path).unwrap_err().0.contains("leads out"), "{path}");
+            assert!(stage(path).unwrap_err().0.contains("leads out"), "{path}");
         }
     }
 

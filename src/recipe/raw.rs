@@ -1,4 +1,4 @@
-//! The two files of a recipe as their authors write them: every key, what stands under it, and
+//! The files of a recipe as their authors write them: every key, what stands under it, and
 //! what it means. The reader, its messages, the JSON Schema and editors all use these words.
 
 use std::net::Ipv4Addr;
@@ -43,6 +43,8 @@ object! {
         required title: Line,
         /// What the lab is for, at any length.
         optional description: AnyText,
+        /// Files whose networks, machines and variables this recipe takes in: of this folder, or shared ones from `stages/` here or up to three folders above. What it declares itself may not be declared there too, but for variables, which it may set anew.
+        optional include: Vec<At<SharedFile>>,
         /// Base image of all machines that name none: `images/<base>.yaml`, of kind `bootstrap`, `installer` or `disk`.
         optional base: BaseName,
         /// The networks by name.
@@ -55,6 +57,18 @@ object! {
         optional expose: Vec<At<Expose>>,
         /// Stage files in the order they run: of this folder, or shared ones from `stages/` here or up to three folders above.
         required stages: Vec<At<StageFile>>,
+    }
+}
+
+object! {
+    /// What recipes share: a file of networks, machines or variables, taken in by the `include` of a `lab.yaml`.
+    Commons {
+        /// Networks by name.
+        some networks: Named<NetworkName, Network>,
+        /// Machines by name.
+        some machines: Named<MachineName, Machine>,
+        /// Variables for templates. A recipe that includes them may set them anew.
+        some vars: Named<VarName, AsWritten>,
     }
 }
 
@@ -139,10 +153,28 @@ object! {
     Stage {
         /// What the chapter is about, in one line.
         required title: Line,
-        /// The steps; every machine runs its own in this order, all machines at once.
-        some steps: Vec<At<Step>>,
-        /// What must be so at the end; a stage whose checks fail is never stored.
-        some checks: Vec<At<Check>>,
+        /// The steps; every machine runs its own in this order, all machines at once. `include: FILE` stands for the steps of that file.
+        some steps: Vec<At<OrInclude<Step>>>,
+        /// What must be so at the end; a stage whose checks fail is never stored. `include: FILE` stands for the checks of that file.
+        some checks: Vec<At<OrInclude<Check>>>,
+    }
+}
+
+object! {
+    /// Stands for the steps, or the checks, of another file.
+    Include {
+        /// The file: of this folder, or a shared one from `stages/` here or up to three folders above.
+        required include: SharedFile,
+    }
+}
+
+object! {
+    /// What stages share: a file of steps or of checks, taken in where a stage says `include`.
+    Part {
+        /// The steps; their ids must differ from the stage's own.
+        one steps: Vec<At<Step>>,
+        /// The checks.
+        one checks: Vec<At<Check>>,
     }
 }
 
@@ -322,6 +354,26 @@ object! {
         some stdout_is: AnyText,
         /// A regular expression that standard output matches; `^` and `$` are ends of lines.
         some stdout_matches: Pattern,
+    }
+}
+
+/// An entry of a list that may also be `include: FILE`. Includes are carried out before stages are
+/// read (see `include`), so that reading one finds only what they stood for.
+#[derive(Debug)]
+pub(super) struct OrInclude<T>(pub T);
+
+impl<T: Shape> Shape for OrInclude<T> {
+    fn expected() -> String {
+        T::expected()
+    }
+    fn fits(node: &Node) -> bool {
+        T::fits(node)
+    }
+    fn take(node: &Node, report: &mut Report) -> Option<Self> {
+        T::take(node, report).map(OrInclude)
+    }
+    fn schema(defs: &mut Json<String, Value>) -> Value {
+        json!({ "anyOf": [T::schema(defs), Include::schema(defs)] })
     }
 }
 

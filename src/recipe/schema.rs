@@ -5,26 +5,43 @@ use serde_json::{Map as Json, Value, json};
 use super::raw;
 use super::shape::Shape;
 
-/// The schema of `lab.yaml` and of stage files, in one document (draft 2020-12).
+/// The schema of `lab.yaml`, of stage files and of what either includes, in one document (draft
+/// 2020-12).
 ///
-/// A file with the key `schema`, `machines`, `networks` or `stages` is held against
-/// `#/$defs/lab`, any other against `#/$defs/stage`; an editor may also be pointed at either.
+/// The keys of a file tell which it is: `schema`, `name` or `stages` make it a lab, `machines`,
+/// `networks` or `vars` what labs share, `title` a stage, and any other is what stages share. An
+/// editor may also be pointed at `#/$defs/lab`, `commons`, `stage` or `part`.
 pub fn schema() -> Value {
     let mut defs = Json::new();
-    let lab = raw::Lab::schema(&mut defs);
-    let stage = raw::Stage::schema(&mut defs);
-    let marks = ["schema", "machines", "networks", "stages"];
-    let is_lab: Vec<Value> = marks.iter().map(|key| json!({ "required": [key] })).collect();
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "labbuild recipe",
-        "description": "A lab (`lab.yaml`) or one of its stages.",
-        "type": "object",
-        "if": { "anyOf": is_lab },
-        "then": lab,
-        "else": stage,
-        "$defs": defs,
-    })
+    let part = raw::Part::schema(&mut defs);
+    let kinds = [
+        (&["title"][..], raw::Stage::schema(&mut defs)),
+        (&["machines", "networks", "vars"], raw::Commons::schema(&mut defs)),
+        (&["schema", "name", "stages"], raw::Lab::schema(&mut defs)),
+    ];
+    let mut schema = kinds.into_iter().fold(part, |otherwise, (marks, kind)| {
+        let marked: Vec<Value> = marks.iter().map(|key| json!({ "required": [key] })).collect();
+        json!({ "if": { "anyOf": marked }, "then": kind, "else": otherwise })
+    });
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("labbuild recipe");
+    schema["description"] =
+        json!("A lab (`lab.yaml`), one of its stages, or a file that either includes.");
+    schema["type"] = json!("object");
+    excuse_included(&mut defs);
+    schema["$defs"] = Value::Object(defs);
+    schema
+}
+
+/// What a lab must have may stand in a file that it includes.
+fn excuse_included(defs: &mut Json<String, Value>) {
+    let elsewhere = ["networks", "machines"];
+    if let Some(lab) = defs.get_mut("lab") {
+        if let Some(required) = lab["required"].as_array_mut() {
+            required.retain(|key| !elsewhere.iter().any(|elsewhere| key == elsewhere));
+        }
+        lab["anyOf"] = json!([{ "required": ["include"] }, { "required": elsewhere }]);
+    }
 }
 
 #[cfg(test)]

@@ -36,12 +36,12 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Option<Stage> {
     let steps: Vec<&raw::Step> =
-        raw.steps.iter().flat_map(|steps| &steps.value).map(|step| &step.value).collect();
+        raw.steps.iter().flat_map(|steps| &steps.value).map(|step| &step.value.0).collect();
     let checks = raw.checks.iter().flat_map(|checks| &checks.value);
     check_ids(&steps, report);
     check_order(&steps, around, report);
     let read_steps = steps.iter().filter_map(|raw| step(raw, around, report)).collect();
-    let checks = checks.filter_map(|raw| check(&raw.value, around, report)).collect();
+    let checks = checks.filter_map(|raw| check(&raw.value.0, around, report)).collect();
     Some(Stage {
         name: name.to_owned(),
         title: raw.title.as_ref()?.value.0.clone(),
@@ -61,7 +61,8 @@ fn check_ids(steps: &[&raw::Step], report: &mut Report) {
         let twin = steps[..i].iter().filter_map(|step| step.id.as_ref());
         if let Some(twin) = twin.into_iter().find(|twin| twin.value == id.value) {
             let message = format!("two steps have the id `{}`", id.value.0);
-            report.fault(&id.at, message, format!("the first one is on line {}", twin.at.line));
+            let help = format!("the first one is on {}", twin.at.seen_from(&id.at));
+            report.fault(&id.at, message, help);
         }
     }
 }
@@ -132,7 +133,8 @@ fn secrecy(raw: &raw::Step, around: &Surroundings<'_>) -> Secrecy {
         None | Some(Either::Short(false)) => Secrecy::Open,
         Some(Either::Short(true)) => Secrecy::Whole,
         Some(Either::Long(raw::ValuesOnly)) => {
-            Secrecy::Values(around.values.get(&raw.at).cloned().unwrap_or_default())
+            // What is not known cannot be hidden by itself.
+            around.values.get(&raw.at).map_or(Secrecy::Whole, |v| Secrecy::Values(v.clone()))
         }
     }
 }

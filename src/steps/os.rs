@@ -37,7 +37,7 @@ pub struct UnknownOs {
     known: String,
 }
 
-const FILES: [&str; 1] = [include_str!("os/debian-12.yaml")];
+const FILES: [&str; 2] = [include_str!("os/centos-7.yaml"), include_str!("os/debian-12.yaml")];
 
 impl GuestOs {
     /// Every system that labbuild knows.
@@ -76,13 +76,62 @@ mod tests {
         assert_eq!(names.len(), FILES.len());
     }
 
+    /// Runs a script of the package manager with stand-ins for rpm and yum, which know the
+    /// packages that are the lines of a file.
+    fn on_centos(script: &str, installed: &str, packages: &[&str]) -> (bool, String, String) {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("installed"), installed).unwrap();
+        let tools = [
+            ("rpm", r#"while [ "$1" != -- ]; do shift; done; grep -qxF "$2" "$ROOT/installed""#),
+            (
+                "yum",
+                r#"echo "yum $*"
+                while [ "$1" != -- ]; do shift; done; shift
+                for name; do [ "$name" = no-such ] || echo "$name" >> "$ROOT/installed"; done"#,
+            ),
+        ];
+        for (name, text) in tools {
+            let file = dir.path().join(name);
+            std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:/usr/bin:/bin", dir.path().display());
+        let run = std::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script, "script"])
+            .args(packages)
+            .env("PATH", path)
+            .env("ROOT", dir.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (run.status.success(), text(&run.stdout), text(&run.stderr))
+    }
+
+    #[test]
+    fn centos_installs_by_yum_what_is_missing_and_says_what_it_did_not_find() {
+        let manager = &GuestOs::named("centos-7").unwrap().packages;
+        let (ok, missing, _) = on_centos(&manager.missing, "cronie\n", &["cronie", "httpd", "b"]);
+        assert!(ok);
+        assert_eq!(missing, "httpd\nb\n");
+        let (ok, said, _) = on_centos(&manager.install, "", &["httpd", "mod_wsgi"]);
+        assert!(ok);
+        assert_eq!(said, "yum -q -y install -- httpd mod_wsgi\n");
+        let (ok, _, said) = on_centos(&manager.install, "", &["httpd", "no-such"]);
+        assert!(!ok);
+        assert_eq!(said, "no-such is in none of the repositories\n");
+    }
+
     #[test]
     fn units_go_by_their_local_names() {
         let debian = GuestOs::named("debian-12").unwrap();
         assert_eq!(debian.unit("httpd.service"), "apache2");
         assert_eq!(debian.unit("mariadb"), "mariadb");
         assert_eq!(debian.unit("ssh.socket"), "ssh.socket");
+        let centos = GuestOs::named("centos-7").unwrap();
+        assert_eq!(centos.unit("nova-api.service"), "openstack-nova-api");
+        assert_eq!(centos.unit("httpd.service"), "httpd.service");
         let error = GuestOs::named("beos").unwrap_err().to_string();
-        assert_eq!(error, "no guest system is called `beos`; known are: debian-12");
+        assert_eq!(error, "no guest system is called `beos`; known are: centos-7, debian-12");
     }
 }

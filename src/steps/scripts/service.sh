@@ -16,8 +16,9 @@ if [[ $state == stop ]]; then exit; fi
 # A simple service counts as started before its program has looked at its configuration.
 sleep 0.5
 for unit; do
-    state=$(systemctl show --property=SubState --value -- "$unit")
-    if [[ $state == auto-restart ]] || systemctl --quiet is-failed -- "$unit"; then
+    # Not `--value`: an old systemctl does not know it.
+    state=$(systemctl show --property=SubState -- "$unit")
+    if [[ $state == SubState=auto-restart ]] || systemctl --quiet is-failed -- "$unit"; then
         echo "$unit ended right after it was started" >&2
         exit 1
     fi
