@@ -94,6 +94,15 @@ impl Mini {
         fs::write(self.dir.join("mini").join(file), text).unwrap();
     }
 
+    /// Exposes port 22 under these names, each with more keys of its own.
+    pub fn expose(&self, ports: &[(&str, &str)]) {
+        let line = |(name, more): &(&str, &str)| {
+            format!("  - {{ name: {name}, machine: one, port: 22, {more} }}\n")
+        };
+        let lines: String = ports.iter().map(line).collect();
+        self.write("lab.yaml", &format!("{LAB}expose:\n{lines}"));
+    }
+
     pub fn recipe(&self) -> String {
         self.dir.join("mini").to_str().unwrap().to_owned()
     }
