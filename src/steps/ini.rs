@@ -1,8 +1,8 @@
 //! A small editor of INI files: sets and removes keys, leaves everything else as it stands.
 //!
 //! Comments, order, spacing and line ends stay. A key is set where it stands; else after the
-//! commented-out line that documents it (`#connection = <None>`); else at its section's end;
-//! else in a new section. The dialect is that of oslo.config (several sections of one name,
+//! commented-out line that documents it (`#connection = <None>`); else below the key that is named
+//! before it, as a reader would write both; else at its section's end; else in a new section. The dialect is that of oslo.config (several sections of one name,
 //! several lines of one key, values continued on deeper lines), which covers my.cnf and its like.
 
 use crate::recipe::IniSection;
@@ -11,8 +11,10 @@ use crate::recipe::IniSection;
 pub fn edit(text: &str, wanted: &[IniSection]) -> String {
     let mut file = File::read(text);
     for section in wanted {
+        let mut before = None;
         for (key, values) in grouped(&section.keys) {
-            file.set(&section.name, key, &values);
+            file.set(&section.name, key, &values, before);
+            before = Some(key);
         }
     }
     file.write()
@@ -81,7 +83,8 @@ impl File {
         text
     }
 
-    fn set(&mut self, section: &str, key: &str, values: &[&str]) {
+    /// `before` is the key that was set before this one.
+    fn set(&mut self, section: &str, key: &str, values: &[&str], before: Option<&str>) {
         let present = self.occurrences(section, key);
         if present.len() == values.len() {
             self.replace_each(&present, values);
@@ -95,7 +98,7 @@ impl File {
         if values.is_empty() {
             return;
         }
-        let (at, style) = place.unwrap_or_else(|| self.place_for(section, key));
+        let (at, style) = place.unwrap_or_else(|| self.place_for(section, key, before));
         let new = values.iter().flat_map(|value| style.lines(key, value));
         self.lines.splice(at..at, new);
     }
@@ -148,7 +151,7 @@ impl File {
     }
 
     /// Where a key that is not there yet belongs, and how it is written there.
-    fn place_for(&mut self, section: &str, key: &str) -> (usize, Style) {
+    fn place_for(&mut self, section: &str, key: &str, before: Option<&str>) -> (usize, Style) {
         let bodies = self.bodies(section);
         for documented in [is_commented_tight, is_commented_loose] {
             for (start, end) in &bodies {
@@ -159,6 +162,10 @@ impl File {
                     return (at + 1, style);
                 }
             }
+        }
+        let neighbour = before.and_then(|before| self.occurrences(section, before).pop());
+        if let Some(at) = neighbour {
+            return (self.value_end(at), self.style_of(at));
         }
         let (start, end) = bodies.first().copied().unwrap_or_else(|| self.add_section(section));
         let at = self.body_end(start, end);

@@ -142,9 +142,21 @@ fn several_lines_of_one_key() {
 }
 
 #[test]
+fn a_key_that_nothing_documents_stands_below_the_one_named_before_it() {
+    let text = "[a]\n#x = 0\n#y = 0\n#z = 0\n[b]\n";
+    let keys = [("x", Some("1")), ("new", Some("2")), ("newer", Some("3")), ("z", Some("4"))];
+    let expected = "[a]\n#x = 0\nx = 1\nnew = 2\nnewer = 3\n#y = 0\n#z = 0\nz = 4\n[b]\n";
+    assert_eq!(set(text, "a", &keys), expected);
+    assert_eq!(set(expected, "a", &keys), expected);
+    // A key that goes has no place for its neighbour.
+    let keys = [("x", None), ("new", Some("2"))];
+    assert_eq!(set("[a]\nx = 1\ny = 2\n", "a", &keys), "[a]\ny = 2\nnew = 2\n");
+}
+
+#[test]
 fn several_sections_of_one_name() {
     let text = "[a]\nx = 1\n[b]\n[a]\ny = 2\n#z = 0\n";
-    let keys = [("y", Some("3")), ("z", Some("4")), ("w", Some("5"))];
+    let keys = [("w", Some("5")), ("y", Some("3")), ("z", Some("4"))];
     let expected = "[a]\nx = 1\nw = 5\n[b]\n[a]\ny = 3\n#z = 0\nz = 4\n";
     assert_eq!(set(text, "a", &keys), expected);
 }
