@@ -88,3 +88,36 @@ fn every_script_of_every_recipe_passes_bash_and_shellcheck() {
     assert!(judged > 20, "only {judged} scripts");
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
+
+/// A table of a recipe's README: section of the notes, stage file and line, check.
+#[test]
+fn the_table_of_openstack_pike_points_at_steps_and_names_checks() {
+    let folder = Path::new("recipes/openstack-pike");
+    let lab = recipe::load(folder, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"));
+    let checks: Vec<&str> = lab
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.checks)
+        .map(|check| check.name.as_str())
+        .collect();
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    let (_, table) = readme.split_once("| section of the notes |").unwrap();
+    let mut places = 0;
+    for row in table.lines().skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, files, named] = cells[..] else { panic!("{row}") };
+        for place in files.split(", ").map(|place| place.trim_matches('`')) {
+            let Some((file, line)) = place.split_once(':') else { continue };
+            let own = folder.join(file);
+            let path = if own.is_file() { own } else { Path::new("stages").join(file) };
+            let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{place}: {e}"));
+            let line = text.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap_or_default();
+            assert!(line.starts_with("  - "), "{place}: {line}");
+            places += 1;
+        }
+        for name in named.split("; ") {
+            assert!(checks.contains(&name), "no check is called {name}");
+        }
+    }
+    assert!(places > 40, "only {places} places");
+}
