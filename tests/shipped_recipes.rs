@@ -91,8 +91,13 @@ fn every_script_of_every_recipe_passes_bash_and_shellcheck() {
 
 /// A table of a recipe's README: section of the notes, stage file and line, check.
 #[test]
-fn the_table_of_openstack_pike_points_at_steps_and_names_checks() {
-    let folder = Path::new("recipes/openstack-pike");
+fn the_tables_of_both_openstack_labs_point_at_steps_and_name_checks() {
+    for folder in ["recipes/openstack-pike", "recipes/openstack-zed"] {
+        table_points_at_steps_and_names_checks(Path::new(folder));
+    }
+}
+
+fn table_points_at_steps_and_names_checks(folder: &Path) {
     let lab = recipe::load(folder, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"));
     let checks: Vec<&str> = lab
         .stages
@@ -103,7 +108,7 @@ fn the_table_of_openstack_pike_points_at_steps_and_names_checks() {
     let readme = fs::read_to_string(folder.join("README.md")).unwrap();
     let (_, table) = readme.split_once("| section of the notes |").unwrap();
     let mut places = 0;
-    for row in table.lines().skip(2) {
+    for row in table.lines().skip(2).take_while(|row| row.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [_, files, named] = cells[..] else { panic!("{row}") };
         for place in files.split(", ").map(|place| place.trim_matches('`')) {
@@ -112,12 +117,12 @@ fn the_table_of_openstack_pike_points_at_steps_and_names_checks() {
             let path = if own.is_file() { own } else { Path::new("stages").join(file) };
             let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{place}: {e}"));
             let line = text.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap_or_default();
-            assert!(line.starts_with("  - "), "{place}: {line}");
+            assert!(line.starts_with("  - "), "{}: {place}: {line}", folder.display());
             places += 1;
         }
         for name in named.split("; ") {
-            assert!(checks.contains(&name), "no check is called {name}");
+            assert!(checks.contains(&name), "{}: no check is called {name}", folder.display());
         }
     }
-    assert!(places > 40, "only {places} places");
+    assert!(places > 30, "only {places} places");
 }
