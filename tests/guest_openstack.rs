@@ -7,6 +7,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -123,8 +124,20 @@ fn long_the_whole_lab_is_built_and_comes_back() {
     assert_only_waits_ran(&events);
     eprintln!("built in {} s, started from the store in {} s", built.as_secs(), started.as_secs());
     in_one_go(&labbuild);
+    a_browser_on_the_host_sees_the_dashboard(&labbuild);
     labbuild.ok(&["down"]);
     trouble_is_there_and_is_cured(&labbuild, &recipe);
+}
+
+fn a_browser_on_the_host_sees_the_dashboard(labbuild: &Labbuild) {
+    let status = labbuild.result(&["status"]);
+    let url = status["labs"][0]["exposed"][0]["location"].as_str().unwrap().to_owned();
+    let picture = ground().join("dashboard.png");
+    let shot = Command::new("scripts/dashboard-shot").arg(url).arg(&picture).output().unwrap();
+    assert!(shot.status.success(), "{}", support::text(&shot.stderr));
+    let said = support::text(&shot.stdout);
+    assert!(said.contains("Overview") && said.contains("/horizon/project/"), "{said}");
+    assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
 }
 
 /// Where the end of the run in one go is kept for the run in pieces.
