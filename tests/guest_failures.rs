@@ -5,15 +5,14 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use support::field;
-use support::mini::{Mini, base_definition, second};
+use support::mini::{Mini, OWN_ADDRESS, banner, base_definition, second};
 
 #[test]
 fn a_failing_step_is_a_place_to_stand() {
@@ -55,48 +54,15 @@ fn a_failing_step_is_a_place_to_stand() {
 /// `events` are those of the `up` that was to expose sshd on the port that the test itself holds.
 fn exposed_ports_lead_into_the_machine(mini: &Mini, events: &[Value], taken: TcpListener) {
     let wanted = taken.local_addr().unwrap().port();
-    let login = exposed(mini, "login");
+    let login = mini.exposed("login");
     assert_ne!(login.port(), wanted);
     let warnings = field(events, "warning", "text").join("\n");
     assert!(warnings.contains(&format!("login is on port {}", login.port())), "{warnings}");
     assert!(warnings.contains(&wanted.to_string()), "{warnings}");
-    // The disk was made for a machine of another lab, and does not know this one's interface.
-    let address = "nic=$(ls /sys/class/net | grep -v lo); ip link set $nic up; ip addr add 172.16.251.12/24 dev $nic";
-    mini.labbuild.ok(&["exec", "one", "--", "sh", "-c", address]);
+    mini.labbuild.ok(&["exec", "one", "--", "sh", "-c", OWN_ADDRESS]);
     assert!(banner(login).unwrap().starts_with("SSH-2.0-"));
-    // From then on it stays where it is, though the wanted one is free now.
-    drop(taken);
-    mini.labbuild.ok(&["up", &mini.recipe()]);
-    assert_eq!(exposed(mini, "login"), login);
-    // Another one comes without a step; what is not exposed any more is closed.
-    mini.expose(&[("web", &format!("host-port: {wanted}, path: /x"))]);
-    let events = mini.labbuild.json(&["up", &mini.recipe()]);
-    assert_eq!(field(&events, "stage-started", "stage"), Vec::<String>::new());
-    let status = mini.labbuild.ok(&["status"]);
-    assert!(status.contains(&format!("\nweb: http://127.0.0.1:{wanted}/x\n")), "{status}");
-    let web = SocketAddr::from(([127, 0, 0, 1], wanted));
-    assert!(banner(web).unwrap().starts_with("SSH-2.0-"));
-    assert!(banner(login).is_err());
     mini.labbuild.ok(&["down"]);
-    assert!(banner(web).is_err());
-}
-
-/// Where `labbuild status` says that a port is.
-fn exposed(mini: &Mini, name: &str) -> SocketAddr {
-    let status = mini.labbuild.result(&["status"]);
-    let ports = status["labs"][0]["exposed"].as_array().unwrap().clone();
-    let port = ports.iter().find(|port| port["name"] == name).unwrap();
-    assert_eq!((&port["machine"], &port["forwarded"]), (&"one".into(), &true.into()));
-    port["location"].as_str().unwrap().parse().unwrap()
-}
-
-/// What the machine's sshd says first.
-fn banner(at: SocketAddr) -> std::io::Result<String> {
-    let stream = TcpStream::connect(at)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line)
+    assert!(banner(login).is_err());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod actions;
 mod exec;
+mod exposed;
 mod files;
 mod live;
 mod power;

@@ -2,7 +2,10 @@
 //! the main job's store.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Labbuild, base_disk, ground};
 
@@ -53,6 +56,11 @@ checks:
     )
 }
 
+/// Gives the machine the address of the recipe. Its disk was made for a machine of another lab, and
+/// does not know this one's interface.
+pub const OWN_ADDRESS: &str = "nic=$(ls /sys/class/net | grep -v lo); ip link set $nic up; \
+                               ip addr replace 172.16.251.12/24 dev $nic";
+
 pub struct Mini {
     pub labbuild: Labbuild,
     dir: PathBuf,
@@ -94,13 +102,23 @@ impl Mini {
         fs::write(self.dir.join("mini").join(file), text).unwrap();
     }
 
-    /// Exposes port 22 under these names, each with more keys of its own.
+    /// Exposes port 22 under these names alone, each with more keys of its own.
     pub fn expose(&self, ports: &[(&str, &str)]) {
         let line = |(name, more): &(&str, &str)| {
             format!("  - {{ name: {name}, machine: one, port: 22, {more} }}\n")
         };
         let lines: String = ports.iter().map(line).collect();
-        self.write("lab.yaml", &format!("{LAB}expose:\n{lines}"));
+        let key = if ports.is_empty() { "" } else { "expose:\n" };
+        self.write("lab.yaml", &format!("{LAB}{key}{lines}"));
+    }
+
+    /// Where `labbuild status` says that an exposed port is.
+    pub fn exposed(&self, name: &str) -> SocketAddr {
+        let status = self.labbuild.result(&["status"]);
+        let ports = status["labs"][0]["exposed"].as_array().unwrap().clone();
+        let port = ports.iter().find(|port| port["name"] == name).unwrap();
+        assert_eq!((&port["machine"], &port["forwarded"]), (&"one".into(), &true.into()));
+        port["location"].as_str().unwrap().parse().unwrap()
     }
 
     pub fn recipe(&self) -> String {
@@ -111,6 +129,15 @@ impl Mini {
         self.labbuild.ok(&["down", "--all"]);
         self.labbuild.assert_nothing_runs();
     }
+}
+
+/// What an sshd says first.
+pub fn banner(at: SocketAddr) -> std::io::Result<String> {
+    let stream = TcpStream::connect(at)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
 }
 
 pub fn base_definition() -> String {
