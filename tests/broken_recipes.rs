@@ -117,7 +117,8 @@ fn what_the_schema_refuses_the_reader_refuses() {
 /// The recipe in a folder of its own, with kickstarts and shared stages beside it.
 fn two_node() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    for (from, to) in [("recipes/two-node", "lab"), ("stages", "stages")] {
+    let parts = ["stages", "stages/system"].map(|part| (part, part));
+    for (from, to) in [("recipes/two-node", "lab")].into_iter().chain(parts) {
         let to = root.path().join(to);
         fs::create_dir_all(&to).unwrap();
         for file in yaml_files(Path::new(from)) {
