@@ -36,19 +36,12 @@ fn two_node_from_an_empty_store_to_images_on_a_strangers_machine() {
 
 fn builds_and_runs(labbuild: &Labbuild, recipe: &str) {
     let events = labbuild.json(&["up", recipe]);
-    assert_eq!(field(&events, "stage-finished", "stage"), stages(labbuild, recipe));
+    assert_eq!(field(&events, "stage-finished", "stage"), labbuild.stages(recipe));
     let checks: Vec<&Value> = events.iter().filter(|e| e["kind"] == "check").collect();
     assert!(checks.len() >= 8, "only {} checks", checks.len());
     assert!(checks.iter().all(|c| c["ok"] == true));
     let again = labbuild.run(&["up", recipe]);
     assert!(support::text(&again.stderr).contains("up already"));
-}
-
-fn stages(labbuild: &Labbuild, recipe: &str) -> Vec<String> {
-    let plan = labbuild.result(&["plan", recipe]);
-    let lines = plan["plan"].as_array().unwrap();
-    let names = lines.iter().map(|l| l["stage"].as_str().unwrap().to_owned());
-    names.filter(|name| !name.starts_with("base of")).collect()
 }
 
 fn is_reached_from_other_terminals(labbuild: &Labbuild) {
@@ -79,7 +72,7 @@ fn boots_again_from_the_store(labbuild: &Labbuild, recipe: &str) {
 
 /// Appends a check to the last stage: only that stage is run again.
 fn redoes_only_what_changed(labbuild: &Labbuild, recipe: &str) {
-    let all = stages(labbuild, recipe);
+    let all = labbuild.stages(recipe);
     let last = Path::new(recipe).join(format!("{}.yaml", all.last().unwrap()));
     let mut text = fs::read_to_string(&last).unwrap();
     assert!(text.contains("\nchecks:\n"));

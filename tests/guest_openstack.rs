@@ -66,13 +66,6 @@ fn ask_as(labbuild: &Labbuild, who: &str, command: &str) -> String {
     labbuild.ok(&["exec", "controller", "--", "bash", "-c", &script])
 }
 
-fn stages(labbuild: &Labbuild, recipe: &str) -> Vec<String> {
-    let plan = labbuild.result(&["plan", recipe]);
-    let lines = plan["plan"].as_array().unwrap();
-    let names = lines.iter().map(|l| l["stage"].as_str().unwrap().to_owned());
-    names.filter(|name| !name.starts_with("base of")).collect()
-}
-
 fn assert_all_checks_hold(events: &[Value], at_least: usize) {
     let checks: Vec<&Value> = events.iter().filter(|e| e["kind"] == "check").collect();
     assert!(checks.len() >= at_least, "only {} checks", checks.len());
@@ -111,7 +104,7 @@ fn long_the_whole_lab_is_built_and_comes_back() {
     let begun = Instant::now();
     let events = labbuild.json(&["up", &recipe]);
     let built = begun.elapsed();
-    assert_eq!(field(&events, "stage-finished", "stage"), stages(&labbuild, &recipe));
+    assert_eq!(field(&events, "stage-finished", "stage"), labbuild.stages(&recipe));
     assert_all_checks_hold(&events, 60);
     labbuild.ok(&["down"]);
     labbuild.assert_nothing_runs();
@@ -168,7 +161,7 @@ fn trouble_is_there_and_is_cured(labbuild: &Labbuild, recipe: &str) {
 #[test]
 fn long_then_chapter_by_chapter_to_the_same_end() {
     let (labbuild, recipe) = prepare("openstack-pieces", usize::MAX);
-    for stage in stages(&labbuild, &recipe) {
+    for stage in labbuild.stages(&recipe) {
         let events = labbuild.json(&["up", &recipe, "--to", &stage]);
         assert_eq!(field(&events, "stage-finished", "stage"), [stage]);
         labbuild.ok(&["down"]);

@@ -77,6 +77,14 @@ impl Labbuild {
         last.expect("a result")["value"].clone()
     }
 
+    /// The stages of a recipe, in order, as `plan` names them.
+    pub fn stages(&self, recipe: &str) -> Vec<String> {
+        let plan = self.result(&["plan", recipe]);
+        let lines = plan["plan"].as_array().unwrap();
+        let names = lines.iter().map(|l| l["stage"].as_str().unwrap().to_owned());
+        names.filter(|name| !name.starts_with("base of")).collect()
+    }
+
     pub fn spawn(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
