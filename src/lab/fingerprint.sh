@@ -11,8 +11,15 @@ patiently() {
   done
   return 1
 }
+# systemd 219 (CentOS 7) cannot wait, and is asked again.
+wait=
+if systemctl --help | grep -q -e --wait; then wait=--wait; fi
 booted() {
-  case $(systemctl is-system-running --wait || true) in running | degraded) ;; *) return 1 ;; esac
+  while state=$(systemctl is-system-running $wait 2>/dev/null || true)
+    [ "$state" = initializing ] || [ "$state" = starting ]; do
+    sleep 2
+  done
+  case $state in running | degraded) ;; *) return 1 ;; esac
 }
 patiently booted || { echo "systemd has not come up" >&2; exit 1; }
 section packages
