@@ -10,7 +10,11 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use support::mini::banner;
 use support::{Labbuild, copy_repository, field, ground};
+
+/// What the recipe waits for at every boot.
+const AT_BOOT: [&str; 1] = ["It accepts connections"];
 
 #[test]
 fn two_node_from_an_empty_store_to_images_on_a_strangers_machine() {
@@ -65,7 +69,7 @@ fn boots_again_from_the_store(labbuild: &Labbuild, recipe: &str) {
     labbuild.ok(&["down"]);
     labbuild.assert_nothing_runs();
     let events = labbuild.json(&["up", recipe]);
-    assert!(field(&events, "step-started", "step").is_empty(), "a step ran again");
+    assert_eq!(field(&events, "step-started", "step"), AT_BOOT, "a step ran again");
     let marker = labbuild.ok(&["exec", "controller", "--", "systemctl", "is-active", "mariadb"]);
     assert_eq!(marker.trim(), "active");
 }
@@ -128,7 +132,12 @@ fn two_labs_have_the_same_addresses(labbuild: &Labbuild, recipe: &str) {
     labbuild.assert_nothing_runs();
 }
 
+/// With a port of the host that leads to one of the machines.
 fn seals_and_exports(labbuild: &Labbuild, recipe: &str) -> std::path::PathBuf {
+    let lab = Path::new(recipe).join("lab.yaml");
+    let text = fs::read_to_string(&lab).unwrap();
+    let exposed = "expose:\n  - { name: login, machine: controller, port: 22 }\n";
+    fs::write(&lab, format!("{text}{exposed}")).unwrap();
     labbuild.ok(&["build", recipe]);
     labbuild.assert_nothing_runs();
     let events = labbuild.json(&["build", recipe]);
@@ -159,7 +168,11 @@ fn travels_to_another_store(images: &Path) {
     let verified = labbuild.result(&["verify", dir, "--boots", "2"]);
     assert_eq!(verified["identical"], true);
     labbuild.assert_nothing_runs();
-    labbuild.ok(&["up", dir]);
+    let events = labbuild.json(&["up", dir]);
+    assert_eq!(field(&events, "step-started", "step"), AT_BOOT);
+    let status = labbuild.result(&["status"]);
+    let login = status["labs"][0]["exposed"][0]["location"].as_str().unwrap().parse().unwrap();
+    assert!(banner(login).unwrap().starts_with("SSH-2.0-"));
     let name = labbuild.ok(&["exec", "controller", "--", "hostname", "--fqdn"]);
     assert_eq!(name.trim(), "controller.openstack.com");
     labbuild.ok(&["down"]);

@@ -10,7 +10,7 @@ mod stage;
 
 pub use bases::ensure_bases;
 pub use seal::seal;
-pub use session::{Options, Outcome, forget_from, up};
+pub use session::{Options, Outcome, forget_from, up, wait_until_ready};
 
 use std::ffi::OsString;
 

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::event::Event;
 use crate::host::{Cmd, HostError, files};
 use crate::lab::{self, LabError, Running};
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Readiness, Target};
 use crate::store::StoredImages;
 
 /// What is cleaned before an image is taken.
@@ -144,6 +144,7 @@ fn manifest(plan: &Plan, target: &Target, images: Vec<Image>) -> Manifest {
         plan.lab.sources.iter().map(|(name, text)| format!("{name}\n{text}\n")).collect();
     Manifest::new(
         plan.topology.clone(),
+        Readiness::of(&plan.lab, &target.stage),
         target.stage.clone(),
         target.id,
         Digest::of(sources.concat()),

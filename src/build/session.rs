@@ -60,7 +60,7 @@ pub async fn up(env: &Env, plan: &mut Plan, options: &Options) -> Result<Outcome
     let mut running = start(env, plan, options, &ground, targets.len()).await?;
     announce_reused(env, plan, ground.done);
     let reused = ground.done;
-    wait_until_ready(env, &mut running, &plan.lab.stages[..reused]).await?;
+    wait_until_ready(env, &mut running, at_boot(&plan.lab.stages[..reused])).await?;
     for (index, target) in targets.iter().enumerate().skip(reused) {
         let snapshot = build_stage(env, plan, &mut running, index, target, &ground).await?;
         ground.stored = Some(snapshot);
@@ -181,13 +181,13 @@ async fn build_stage(
     Ok(snapshot)
 }
 
-/// Waits for what stored stages say must be so after every boot (`at-boot`).
-async fn wait_until_ready(
+/// Waits for what must be so after every boot (`at-boot`).
+pub async fn wait_until_ready(
     env: &Env,
     running: &mut Running,
-    stored: &[Stage],
+    waits: Option<Stage>,
 ) -> Result<(), BuildError> {
-    let Some(waits) = at_boot(stored) else { return Ok(()) };
+    let Some(waits) = waits else { return Ok(()) };
     if let Err(error) = run_stage(env, running, &waits).await {
         let at = failed_at(&error);
         running.record.set_state(&env.store, State::Failed { stage: waits.name, at })?;

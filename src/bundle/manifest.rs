@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, LayerId};
 use crate::host::{HostError, files};
-use crate::plan::Topology;
+use crate::plan::{Readiness, Topology};
 
-/// Version of the manifest. A newer one is refused.
-const FORMAT: u32 = 1;
+/// Version of the manifest. A newer one is refused; version 1 had no `readiness`.
+const FORMAT: u32 = 2;
 
 /// Name of the manifest in a folder of images.
 pub const MANIFEST: &str = "manifest.json";
@@ -66,6 +66,9 @@ pub struct Manifest {
     pub recipe: Digest,
     /// Machines and networks.
     pub topology: Topology,
+    /// What a start waits for, and the ports that are then offered.
+    #[serde(default)]
+    pub readiness: Readiness,
     /// One per machine.
     pub images: Vec<Image>,
 }
@@ -92,13 +95,14 @@ impl Manifest {
     /// A manifest of this version.
     pub fn new(
         topology: Topology,
+        readiness: Readiness,
         stage: String,
         snapshot: LayerId,
         recipe: Digest,
         images: Vec<Image>,
     ) -> Self {
         let labbuild = env!("CARGO_PKG_VERSION").to_owned();
-        Manifest { format: FORMAT, labbuild, stage, snapshot, recipe, topology, images }
+        Manifest { format: FORMAT, labbuild, stage, snapshot, recipe, topology, readiness, images }
     }
 
     /// Writes `manifest.json` and `SHA256SUMS` into a folder that holds the images.
@@ -145,6 +149,7 @@ impl Manifest {
             return Err(format!("format {} is newer than this labbuild ({FORMAT})", self.format));
         }
         self.topology.check()?;
+        self.readiness.check(&self.topology)?;
         for machine in &self.topology.machines {
             let mut of_machine = self.images.iter().filter(|i| i.machine == machine.name);
             let (Some(image), None) = (of_machine.next(), of_machine.next()) else {

@@ -58,6 +58,7 @@ pub async fn import(
         let same = Manifest::read(&stored.dir).is_ok_and(|have| {
             have.images.iter().map(|i| i.sha256).eq(manifest.images.iter().map(|i| i.sha256))
                 && have.topology == manifest.topology
+                && have.readiness == manifest.readiness
         });
         if same {
             check_folder(&manifest, dir, events).await?;

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use crate::build::{self, BuildError, Env, Options};
-use crate::bundle;
+use crate::bundle::{self, MANIFEST, Manifest};
 use crate::cli::UpArgs;
 use crate::commands::setup::{is_images, load_plan, lock_lab};
 use crate::commands::{Context, Failure, status};
 use crate::lab::{self, Backing, LabError, Record, Running, State};
 use crate::plan::{MachinePlan, Plan};
+use crate::recipe::Place;
 
 /// Brings a recipe or a folder of images up.
 pub async fn run(ctx: &Context, args: UpArgs) -> Result<(), Failure> {
@@ -123,19 +124,33 @@ async fn up_images(ctx: &Context, args: &UpArgs) -> Result<(), Failure> {
     let source = std::path::absolute(&args.source).map_err(Failure::failed)?;
     let record = Record::new(&name, &source, start.connect.clone(), manifest.topology.clone());
     let backings = backings.collect();
+    let started = async {
+        let running = lab::start(&env.store, record, &backings, &start, &env.events).await?;
+        make_ready(&env, running, &manifest, &args.source).await
+    };
     let started = tokio::select! {
-        started = lab::start(&env.store, record, &backings, &start, &env.events) => started,
+        started = started => started,
         () = ctx.cancel.cancelled() => return interrupted(&env, &name).await,
     };
     match started {
-        Ok(mut running) => {
-            let state = State::Up {
-                stage: Some(manifest.stage.clone()),
-                snapshot: Some(manifest.snapshot),
-            };
-            running.record.set_state(&env.store, state)?;
-            status::print(ctx, &env.store, &[name]).await
-        }
-        Err(error) => Err(explain(&env, &name, &args.source, error.into()).await),
+        Ok(()) => status::print(ctx, &env.store, &[name]).await,
+        Err(error) => Err(explain(&env, &name, &args.source, error).await),
     }
+}
+
+/// Waits until started images answer as their recipe wanted, and opens their ports.
+async fn make_ready(
+    env: &Env,
+    mut running: Running,
+    manifest: &Manifest,
+    folder: &Path,
+) -> Result<(), BuildError> {
+    let file = folder.join(MANIFEST).display().to_string();
+    let at = Place { file: file.into(), line: 1, column: 1 };
+    let waits = manifest.readiness.stage(&manifest.stage, &at);
+    build::wait_until_ready(env, &mut running, waits).await?;
+    let (stage, snapshot) = (Some(manifest.stage.clone()), Some(manifest.snapshot));
+    running.record.set_state(&env.store, State::Up { stage, snapshot })?;
+    let ports = manifest.readiness.ports(&at);
+    Ok(lab::expose(&env.store, &mut running, &ports, &env.events).await?)
 }

@@ -13,7 +13,7 @@ patiently() {
 }
 # systemd 219 (CentOS 7) cannot wait, and is asked again.
 wait=
-if systemctl --help | grep -q -e --wait; then wait=--wait; fi
+case $(systemctl --help) in *--wait*) wait=--wait ;; esac
 booted() {
   while state=$(systemctl is-system-running $wait 2>/dev/null || true)
     [ "$state" = initializing ] || [ "$state" = starting ]; do

@@ -173,7 +173,7 @@ fn check_network(n: &TopologyNetwork) -> Result<(), String> {
 }
 
 /// A DNS label: what recipes allow as names of labs, machines and networks.
-fn is_label(name: &str) -> bool {
+pub(super) fn is_label(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -181,7 +181,7 @@ fn is_label(name: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
-fn is_word(word: &str) -> bool {
+pub(super) fn is_word(word: &str) -> bool {
     (1..=64).contains(&word.len())
         && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
 }

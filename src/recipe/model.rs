@@ -395,8 +395,8 @@ pub enum ServiceState {
     Reloaded,
 }
 
-/// What a `wait-for` step waits for.
-#[derive(Debug, Clone, Serialize)]
+/// What a `wait-for` step waits for. Travels in the manifests of images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// A TCP port accepts connections, seen from the machine.

@@ -45,7 +45,7 @@ esac
 const BOOTED: &str = r#"
 [ -d /run/systemd/system ] || exit 0
 wait=
-if systemctl --help | grep -q -e --wait; then wait=--wait; fi
+case $(systemctl --help) in *--wait*) wait=--wait ;; esac
 while state=$(systemctl is-system-running $wait 2>/dev/null || true)
       [[ $state =~ ^(initializing|starting|unknown|)$ ]]
 do sleep 2; done
