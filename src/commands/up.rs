@@ -151,6 +151,5 @@ async fn make_ready(
     build::wait_until_ready(env, &mut running, waits).await?;
     let (stage, snapshot) = (Some(manifest.stage.clone()), Some(manifest.snapshot));
     running.record.set_state(&env.store, State::Up { stage, snapshot })?;
-    let ports = manifest.readiness.ports(&at);
-    Ok(lab::expose(&env.store, &mut running, &ports, &env.events).await?)
+    Ok(lab::expose(&env.store, &mut running, &manifest.readiness.exposed, &env.events).await?)
 }

@@ -201,6 +201,5 @@ fn expose(name: &str) -> Expose {
         port: 80,
         host_port: None,
         path: None,
-        at: at(),
     }
 }

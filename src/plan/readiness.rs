@@ -29,7 +29,7 @@ pub struct Readiness {
     /// The `at-boot` steps of its stages, in their order.
     pub waits: Vec<Wait>,
     /// Its exposed ports.
-    pub exposed: Vec<Offer>,
+    pub exposed: Vec<Expose>,
 }
 
 /// One thing to wait for.
@@ -50,24 +50,6 @@ pub struct Wait {
     pub secret: bool,
 }
 
-/// One exposed port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Offer {
-    /// Name, unique in the lab.
-    pub name: String,
-    /// The machine.
-    pub machine: String,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its TCP port.
-    pub port: u16,
-    /// The port of the host's loopback address that is wanted.
-    pub host_port: Option<u16>,
-    /// Where a browser goes.
-    pub path: Option<String>,
-}
-
 impl Readiness {
     /// What a lab waits for and offers after its first stages up to `last`.
     pub fn of(lab: &Lab, last: &str) -> Self {
@@ -75,7 +57,7 @@ impl Readiness {
         let steps = lab.stages[..stages].iter().flat_map(|stage| &stage.steps);
         Readiness {
             waits: steps.filter(|step| step.at_boot).filter_map(Wait::of).collect(),
-            exposed: lab.exposed.iter().map(Offer::of).collect(),
+            exposed: lab.exposed.clone(),
         }
     }
 
@@ -89,20 +71,6 @@ impl Readiness {
         Some(Stage { name, title, steps, checks: vec![], at: at.clone() })
     }
 
-    /// The ports as a recipe has them, which `at` is said to declare.
-    pub fn ports(&self, at: &Place) -> Vec<Expose> {
-        let port = |offer: &Offer| Expose {
-            name: offer.name.clone(),
-            machine: offer.machine.clone(),
-            address: offer.address,
-            port: offer.port,
-            host_port: offer.host_port,
-            path: offer.path.clone(),
-            at: at.clone(),
-        };
-        self.exposed.iter().map(port).collect()
-    }
-
     /// Refuses what could not have come from a recipe of this lab: unknown machines, a port that
     /// leads anywhere but to its machine, texts that a terminal would obey. Says what is wrong.
     pub fn check(&self, topology: &Topology) -> Result<(), String> {
@@ -110,10 +78,10 @@ impl Readiness {
             return Err(format!("it has more than {MOST} waits or exposed ports"));
         }
         self.waits.iter().try_for_each(|wait| wait.check(topology))?;
-        for (i, offer) in self.exposed.iter().enumerate() {
-            offer.check(topology)?;
-            if self.exposed[..i].iter().any(|other| other.name == offer.name) {
-                return Err(format!("two exposed ports are called {}", offer.name));
+        for (i, port) in self.exposed.iter().enumerate() {
+            check_port(port, topology)?;
+            if self.exposed[..i].iter().any(|other| other.name == port.name) {
+                return Err(format!("two exposed ports are called {}", port.name));
             }
         }
         Ok(())
@@ -171,44 +139,31 @@ impl Wait {
     }
 }
 
-impl Offer {
-    fn of(expose: &Expose) -> Self {
-        Offer {
-            name: expose.name.clone(),
-            machine: expose.machine.clone(),
-            address: expose.address,
-            port: expose.port,
-            host_port: expose.host_port,
-            path: expose.path.clone(),
-        }
+fn check_port(port: &Expose, topology: &Topology) -> Result<(), String> {
+    if !is_label(&port.name) {
+        let name = port.name.escape_debug();
+        return Err(format!("`{name}` is not a valid name of an exposed port"));
     }
-
-    fn check(&self, topology: &Topology) -> Result<(), String> {
-        if !is_label(&self.name) {
-            let name = self.name.escape_debug();
-            return Err(format!("`{name}` is not a valid name of an exposed port"));
-        }
-        let wrong = |what: &str| Err(format!("exposed port {}: {what}", self.name));
-        let Some(machine) = topology.machine(&self.machine) else {
-            return wrong("its machine is not there");
-        };
-        let on = |network: &str| topology.networks.iter().find(|n| n.name == network);
-        let is_its_own = machine.nics.iter().any(|nic| {
-            nic.address == Some(self.address)
-                && on(&nic.network).is_some_and(|network| reaches(network, self.address))
-        });
-        if !is_its_own {
-            return wrong("its address is none at which the host could reach the machine");
-        }
-        if self.port == 0 || self.host_port == Some(0) {
-            return wrong("0 is no port");
-        }
-        let Some(path) = &self.path else { return Ok(()) };
-        let sound = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
-        match sound && path.len() <= LONGEST {
-            true => Ok(()),
-            false => wrong("its path is not the path of a URL"),
-        }
+    let wrong = |what: &str| Err(format!("exposed port {}: {what}", port.name));
+    let Some(machine) = topology.machine(&port.machine) else {
+        return wrong("its machine is not there");
+    };
+    let on = |network: &str| topology.networks.iter().find(|n| n.name == network);
+    let is_its_own = machine.nics.iter().any(|nic| {
+        nic.address == Some(port.address)
+            && on(&nic.network).is_some_and(|network| reaches(network, port.address))
+    });
+    if !is_its_own {
+        return wrong("its address is none at which the host could reach the machine");
+    }
+    if port.port == 0 || port.host_port == Some(0) {
+        return wrong("0 is no port");
+    }
+    let Some(path) = &port.path else { return Ok(()) };
+    let sound = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+    match sound && path.len() <= LONGEST {
+        true => Ok(()),
+        false => wrong("its path is not the path of a URL"),
     }
 }
 

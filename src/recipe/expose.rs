@@ -47,7 +47,6 @@ fn expose(raw: &raw::Expose, around: &Surroundings<'_>) -> Option<Expose> {
         port: raw.port.as_ref().and_then(port)?,
         host_port: raw.host_port.as_ref().and_then(port),
         path: raw.path.as_ref().map(|path| path.value.0.clone()),
-        at: raw.at.clone(),
     })
 }
 

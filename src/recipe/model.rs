@@ -185,7 +185,8 @@ pub struct Nic {
 }
 
 /// A port of a machine that the host offers while the lab is up. Of no layer's identity.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Expose {
     /// Name, unique in the lab.
     pub name: String,
@@ -199,8 +200,6 @@ pub struct Expose {
     pub host_port: Option<u16>,
     /// Where a browser goes, beginning with `/`; none for what is no web page.
     pub path: Option<String>,
-    /// Where it is declared.
-    pub at: Place,
 }
 
 /// A chapter of the lab.

@@ -40,8 +40,8 @@ reboot) exec shutdown -r now ;;
 esac
 "#;
 /// Waits for the end of start-up. systemd tells when that is, since version 240; before, the option
-/// means nothing here or is unknown. To ask over and over would cost an emulated machine a third
-/// of one processor.
+/// means nothing here or is unknown. To ask over and over costs an emulated machine time that its
+/// services want.
 const BOOTED: &str = r#"
 [ -d /run/systemd/system ] || exit 0
 wait=
