@@ -199,9 +199,8 @@ pub async fn wait_until_ready(
 /// The `at-boot` steps of stored stages, as one stage. What they waited for within their own
 /// stages is long past.
 fn at_boot(stored: &[Stage]) -> Option<Stage> {
-    let waits = stored.iter().flat_map(|stage| &stage.steps).filter(|step| step.at_boot);
     let alone = |step: &Step| Step { id: None, after: vec![], ..step.clone() };
-    let steps: Vec<Step> = waits.map(alone).collect();
+    let steps: Vec<Step> = stored.iter().flat_map(Stage::waits_at_boot).map(alone).collect();
     let last = stored.last().filter(|_| !steps.is_empty())?;
     Some(Stage { steps, checks: vec![], ..last.clone() })
 }

@@ -26,8 +26,9 @@ pub struct Fingerprint {
     sections: BTreeMap<String, Vec<String>>,
 }
 
-/// Takes the fingerprint of one machine.
+/// Takes the fingerprint of one machine, once its start-up is over.
 pub async fn fingerprint(agent: &Agent) -> Result<Fingerprint, LabError> {
+    agent.wait_booted(LIMIT).await?;
     let script = format!("{{\n{SCRIPT}\n}} | gzip -c > {REPORT}");
     let taken = agent.exec(ExecRequest::script(script).timeout(LIMIT), |_, _| {}).await?;
     if !taken.success() {

@@ -11,17 +11,6 @@ patiently() {
   done
   return 1
 }
-# systemd 219 (CentOS 7) cannot wait, and is asked again.
-wait=
-case $(systemctl --help) in *--wait*) wait=--wait ;; esac
-booted() {
-  while state=$(systemctl is-system-running $wait 2>/dev/null || true)
-    [ "$state" = initializing ] || [ "$state" = starting ]; do
-    sleep 2
-  done
-  case $state in running | degraded) ;; *) return 1 ;; esac
-}
-patiently booted || { echo "systemd has not come up" >&2; exit 1; }
 section packages
 dpkg-query -W -f '${Package} ${Version} ${Architecture} ${db:Status-Status}\n' 2>/dev/null || rpm -qa | sort
 section enabled-units

@@ -54,11 +54,8 @@ impl Readiness {
     /// What a lab waits for and offers after its first stages up to `last`.
     pub fn of(lab: &Lab, last: &str) -> Self {
         let stages = lab.stages.iter().position(|stage| stage.name == last).map_or(0, |i| i + 1);
-        let steps = lab.stages[..stages].iter().flat_map(|stage| &stage.steps);
-        Readiness {
-            waits: steps.filter(|step| step.at_boot).filter_map(Wait::of).collect(),
-            exposed: lab.exposed.clone(),
-        }
+        let waits = lab.stages[..stages].iter().flat_map(Stage::waits_at_boot);
+        Readiness { waits: waits.filter_map(Wait::of).collect(), exposed: lab.exposed.clone() }
     }
 
     /// The waits as the steps of one stage, which `at` is said to declare.

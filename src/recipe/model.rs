@@ -217,6 +217,13 @@ pub struct Stage {
     pub at: Place,
 }
 
+impl Stage {
+    /// Its steps that are waited for at every boot.
+    pub fn waits_at_boot(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.at_boot)
+    }
+}
+
 /// One action on one or more machines.
 #[derive(Debug, Clone)]
 pub struct Step {

@@ -45,11 +45,18 @@ has_failed() {
     looks=0
     return 1
 }
+# A question that takes long to ask would otherwise take the processor from what it waits for.
+pause() {
+    local took=$((SECONDS - asked))
+    sleep $((took < 1 ? 1 : took > 10 ? 10 : took))
+}
 text=$(cat)
+asked=$SECONDS
 until "$@"; do
     if has_failed && ((looks >= 3)); then
         echo "$failed has failed: waiting any longer is no use" >&2
         exit 1
     fi
-    sleep 1
+    pause
+    asked=$SECONDS
 done
