@@ -63,7 +63,7 @@ impl Install {
 
     /// Installs in `work`; gives back the disk. Dropping the future leaves nothing running.
     pub async fn run(&self, env: &Env, work: &WorkDir) -> Result<PathBuf, BuildError> {
-        let place = Place::open(env, &self.start, work.path()).await?;
+        let mut place = Place::open(env, &self.start, work.path()).await?;
         let log = env.store.install_log(&self.lab, &self.machine.name);
         files::create_dir(log.parent().unwrap_or(Path::new(".")))?;
         let ground = self.ground();
@@ -71,13 +71,15 @@ impl Install {
         let wish = self.wish(&ground, log);
         let (definition, events) = (&self.definition, &env.events);
         let made = async {
-            make(&place.backend, &networks).await?;
+            place.make(&networks).await?;
             let backend = place.backend.clone();
             Ok(base::install(definition, &wish, backend, work.path(), events).await?.disk)
         };
         let made: Result<PathBuf, BuildError> = made.await;
-        place.close(&networks).await?;
-        made
+        let closed = place.close().await;
+        let disk = made?;
+        closed?;
+        Ok(disk)
     }
 
     /// Names that no lab has on a libvirtd that others use too.
@@ -148,17 +150,11 @@ fn way_out(machine: &Machine, plan: &Plan) -> Option<WayOut> {
     own.or_else(|| machine.nics.iter().find_map(|nic| of(nic, router(&nic.network)?)))
 }
 
-async fn make(backend: &Arc<dyn Backend>, networks: &[NetworkSpec]) -> Result<(), BuildError> {
-    for spec in networks {
-        let (backend, spec) = (backend.clone(), spec.clone());
-        blocking(move || backend.ensure_network(&spec)).await?;
-    }
-    Ok(())
-}
-
 /// Where an installation runs.
 struct Place {
     backend: Arc<dyn Backend>,
+    /// Networks made on somebody else's libvirtd; those on one of its own end with it.
+    networks: Vec<String>,
     /// A libvirtd of its own, where none was named. Last, so that the connection ends first.
     sandbox: Option<BoundSandbox>,
     /// On somebody else's libvirtd, installations take turns: they may have the same addresses.
@@ -179,25 +175,47 @@ impl Place {
             }
         };
         let backend = lab::connect(&uri, start.accel, &env.events).await?;
-        Ok(Place { backend, sandbox, _turn: turn })
+        Ok(Place { backend, networks: Vec::new(), sandbox, _turn: turn })
+    }
+
+    async fn make(&mut self, networks: &[NetworkSpec]) -> Result<(), BuildError> {
+        for spec in networks {
+            if self.sandbox.is_none() {
+                self.networks.push(spec.name.clone());
+            }
+            let (backend, spec) = (self.backend.clone(), spec.clone());
+            blocking(move || backend.ensure_network(&spec)).await?;
+        }
+        Ok(())
     }
 
     fn uplink(&self) -> bool {
         self.sandbox.as_ref().is_some_and(|sandbox| sandbox.sandbox().has_uplink())
     }
 
-    /// Leaves nothing behind; what a libvirtd of its own had ends with it.
-    async fn close(self, networks: &[NetworkSpec]) -> Result<(), BuildError> {
-        let Place { backend, sandbox, _turn } = self;
-        if let Some(sandbox) = sandbox {
-            drop(backend);
-            return Ok(sandbox.stop().await.map_err(lab::LabError::from)?);
-        }
-        for name in networks.iter().map(|spec| spec.name.clone()) {
-            let backend = backend.clone();
+    /// Leaves nothing behind, and says what could not be removed.
+    async fn close(mut self) -> Result<(), BuildError> {
+        while let Some(name) = self.networks.last().cloned() {
+            let backend = self.backend.clone();
             blocking(move || backend.remove_network(&name)).await?;
+            self.networks.pop();
         }
-        Ok(())
+        let sandbox = self.sandbox.take();
+        // The connection ends before the libvirtd that it leads to.
+        drop(self);
+        match sandbox {
+            Some(sandbox) => Ok(sandbox.stop().await.map_err(lab::LabError::from)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for name in &self.networks {
+            // Interrupted: nobody is left to be told.
+            let _ = self.backend.remove_network(name);
+        }
     }
 }
 

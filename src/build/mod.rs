@@ -9,7 +9,7 @@ mod session;
 mod stage;
 
 pub use bases::ensure_bases;
-pub use seal::seal;
+pub use seal::{refresh_manifest, seal};
 pub use session::{Options, Outcome, forget_from, up, wait_until_ready};
 
 use std::ffi::OsString;

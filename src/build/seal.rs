@@ -44,6 +44,22 @@ pub async fn seal(
     Ok(stored)
 }
 
+/// Brings the manifest of stored images up to the recipe in what is not of the machines: what a
+/// start waits for, and which ports it offers. Says whether anything was new.
+pub fn refresh_manifest(
+    images: &StoredImages,
+    plan: &Plan,
+    target: &Target,
+) -> Result<bool, BuildError> {
+    let had = Manifest::read(&images.dir)?;
+    let now = manifest(plan, target, had.images.clone());
+    if had.readiness == now.readiness {
+        return Ok(false);
+    }
+    now.write(&images.dir)?;
+    Ok(true)
+}
+
 async fn shut_down(env: &Env, running: &Running) -> Result<(), BuildError> {
     let mut ending = JoinSet::new();
     for machine in running.guests.keys() {

@@ -53,7 +53,7 @@ pub async fn up(env: &Env, plan: &mut Plan, options: &Options) -> Result<Outcome
     // Layers of one stage belong to one run: a second builder of this recipe waits, and then
     // finds the work done.
     let _building = match ground.done < targets.len() {
-        true => Some(lock_build(env, plan, options).await?),
+        true => Some(lock_build(env, plan, "building").await?),
         false => None,
     };
     ground = last_stored(env, ground.bases, &targets)?;
@@ -76,17 +76,20 @@ pub async fn up(env: &Env, plan: &mut Plan, options: &Options) -> Result<Outcome
     Ok(Outcome { running, ran: targets.len() - reused, reused, target: targets.pop() })
 }
 
-async fn lock_build(env: &Env, plan: &Plan, options: &Options) -> Result<Lock, StoreError> {
-    let doing = format!("building {} for lab {}", plan.lab.name, options.name);
+async fn lock_build(env: &Env, plan: &Plan, doing: &str) -> Result<Lock, StoreError> {
+    let doing = format!("{doing} {}", plan.lab.name);
     env.store.lock(&format!("build-{}", plan.lab.name), &doing, &env.events).await
 }
 
-/// Forgets every stored stage of a lab from `index` on.
-pub fn forget_from(env: &Env, plan: &Plan, index: usize) -> Result<(), BuildError> {
+/// Forgets every stored stage of a lab from `index` on, with the images that were made of it. Waits
+/// for another builder of this recipe, whose stages these may be.
+pub async fn forget_from(env: &Env, plan: &Plan, index: usize) -> Result<(), BuildError> {
+    let _building = lock_build(env, plan, "forgetting stages of").await?;
     let stages: Vec<&str> = plan.stages[index..].iter().map(|s| s.name.as_str()).collect();
     for snapshot in env.store.snapshots()? {
         if snapshot.lab == plan.lab.name && stages.contains(&snapshot.stage.as_str()) {
             env.store.remove_snapshot(&snapshot.id)?;
+            env.store.remove_images(&snapshot.id)?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, LayerId};
 use crate::host::{HostError, files};
-use crate::plan::{Readiness, Topology};
+use crate::plan::{self, Readiness, Topology};
 
 /// Version of the manifest. A newer one is refused; version 1 had no `readiness`.
 const FORMAT: u32 = 2;
@@ -148,6 +148,8 @@ impl Manifest {
         if self.format > FORMAT {
             return Err(format!("format {} is newer than this labbuild ({FORMAT})", self.format));
         }
+        plan::plain("the version of labbuild", &self.labbuild)?;
+        plan::plain("the name of the stage", &self.stage)?;
         self.topology.check()?;
         self.readiness.check(&self.topology)?;
         for machine in &self.topology.machines {

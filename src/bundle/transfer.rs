@@ -1,11 +1,12 @@
 //! Export and import of a folder of images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::Value;
 
 use super::manifest::{BundleError, MANIFEST, Manifest, SUMS, check_digest};
+use crate::digest::Digest;
 use crate::event::{Event, Events};
 use crate::host::{Cmd, HostError, files};
 use crate::store::{Store, StoredImages};
@@ -47,25 +48,24 @@ fn publish(staged: tempfile::TempDir, dir: &Path) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Takes a folder of images into the store; every digest is checked on the copy.
+/// Takes a folder of images into the store; every digest is checked on the copy. Gives the manifest
+/// and the folder in the store. Images that are there already are checked in both places, and
+/// copied again where the store's have changed.
 pub async fn import(
     store: &Store,
     dir: &Path,
     events: &Events,
-) -> Result<(Manifest, StoredImages), BundleError> {
+) -> Result<(Manifest, PathBuf), BundleError> {
     let manifest = Manifest::read(dir)?;
-    if let Some(stored) = store.images_of(&manifest.snapshot) {
-        let same = Manifest::read(&stored.dir).is_ok_and(|have| {
-            have.images.iter().map(|i| i.sha256).eq(manifest.images.iter().map(|i| i.sha256))
-                && have.topology == manifest.topology
-                && have.readiness == manifest.readiness
-        });
-        if same {
-            check_folder(&manifest, dir, events).await?;
+    let digest = Digest::of(files::read_text(&dir.join(MANIFEST))?);
+    if let Some(stored) = store.imported(&digest) {
+        check_folder(&manifest, dir, events).await?;
+        if Manifest::read(&stored).is_ok() && check_folder(&manifest, &stored, events).await.is_ok()
+        {
             return Ok((manifest, stored));
         }
-        let reason = "the store has other images of the same snapshot; use another --store".into();
-        return Err(BundleError::Refused { file: dir.join(MANIFEST), reason });
+        let damaged = stored.display();
+        events.warning(format!("the copy of these images in {damaged} is damaged; made anew"));
     }
     let work = store.work_dir("importing images")?;
     let staged = work.path().join("images");
@@ -74,7 +74,7 @@ pub async fn import(
     for image in &manifest.images {
         refuse_references(&staged.join(&image.file)).await?;
     }
-    let stored = store.put_images(&manifest.snapshot, &staged)?;
+    let stored = store.put_imported(&digest, &staged)?;
     Ok((manifest, stored))
 }
 
@@ -103,11 +103,7 @@ async fn copy_verified(
     Ok(())
 }
 
-async fn copy_one(
-    source: &Path,
-    target: &Path,
-    sha256: crate::digest::Digest,
-) -> Result<(), BundleError> {
+async fn copy_one(source: &Path, target: &Path, sha256: Digest) -> Result<(), BundleError> {
     let is_file = std::fs::symlink_metadata(source).is_ok_and(|m| m.is_file());
     if !is_file {
         let reason = "it is missing, or no ordinary file".into();
@@ -115,13 +111,13 @@ async fn copy_one(
     }
     let copy = Cmd::new("cp").args(["--reflink=auto", "--sparse=auto", "--"]);
     copy.arg(source).arg(target).run().await?;
-    verify_in_background(target, sha256).await
+    verify_in_background(target, sha256).await?;
+    // Its name must not outlive its bytes.
+    let synced = std::fs::File::open(target).and_then(|file| file.sync_all());
+    Ok(synced.map_err(HostError::file("write", target))?)
 }
 
-async fn verify_in_background(
-    file: &Path,
-    sha256: crate::digest::Digest,
-) -> Result<(), BundleError> {
+async fn verify_in_background(file: &Path, sha256: Digest) -> Result<(), BundleError> {
     let path = file.to_owned();
     let checked = tokio::task::spawn_blocking(move || check_digest(&path, &sha256)).await;
     checked.unwrap_or_else(|e| Err(HostError::file("read", file)(std::io::Error::other(e)).into()))

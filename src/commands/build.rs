@@ -18,42 +18,50 @@ pub async fn run(ctx: &Context, args: BuildArgs) -> Result<(), Failure> {
     let mut plan = load_plan(&args.recipe.recipe, &args.recipe.set)?;
     let env = ctx.env()?;
     let to = args.stages.to.as_deref().map(|s| plan.stage_index(s)).transpose()?;
+    let name = format!("build-{}", plan.lab.name);
+    let _lock = lock_lab(&env.store, &name, "building")?;
     if let Some(from) = &args.stages.from {
-        build::forget_from(&env, &plan, plan.stage_index(from)?)?;
+        build::forget_from(&env, &plan, plan.stage_index(from)?).await?;
     }
-    if let Some(images) = finished(&env, &plan, to)? {
-        ctx.events.notice("nothing to do: the images are stored");
+    if let Some((images, target)) = finished(&env, &plan, to)? {
+        ctx.events.notice(match build::refresh_manifest(&images, &plan, &target)? {
+            true => "the images are stored; what a start of them waits for or offers is new",
+            false => "nothing to do: the images are stored",
+        });
         return show(ctx, &images);
     }
     up::say_kickstart_notices(ctx, &plan);
-    let name = format!("build-{}", plan.lab.name);
-    let _lock = lock_lab(&env.store, &name, "building")?;
-    let options =
-        Options { name: name.clone(), to, locked: args.locked, start: ctx.start_options()? };
+    let start = ctx.start_options()?;
+    let begun = start.begun.clone();
+    let options = Options { name: name.clone(), to, locked: args.locked, start };
     let images = tokio::select! {
         images = build_and_seal(&env, &mut plan, &options) => images,
         () = ctx.cancel.cancelled() => {
-            lab::discard(&env.store, &name).await?;
+            if begun.is_set() {
+                lab::discard(&env.store, &name).await?;
+            }
             return Err(Failure::interrupted());
         }
     };
     match images {
         Ok(images) => show(ctx, &images),
-        Err(error) => Err(up::explain(&env, &name, &args.recipe.recipe, error).await),
+        Err(error) => Err(up::explain(&env, &name, &args.recipe.recipe, error, &begun).await),
     }
 }
 
-/// The images, if nothing has changed since they were sealed.
-fn finished(env: &Env, plan: &Plan, to: Option<usize>) -> Result<Option<StoredImages>, Failure> {
+/// The images, if nothing has changed in the machines since they were sealed.
+fn finished(
+    env: &Env,
+    plan: &Plan,
+    to: Option<usize>,
+) -> Result<Option<(StoredImages, Target)>, Failure> {
     let Some(bases) = plan.bases() else { return Ok(None) };
     let mut targets = plan.targets(&bases);
     targets.truncate(to.map_or(usize::MAX, |index| index + 1));
-    let last: Option<&Target> = targets.last();
-    let stored = match last {
-        Some(target) => env.store.snapshot(&target.id)?.is_some(),
-        None => false,
-    };
-    Ok(last.filter(|_| stored).and_then(|target| env.store.images_of(&target.id)))
+    let Some(last) = targets.pop() else { return Ok(None) };
+    let stored = env.store.snapshot(&last.id)?.is_some();
+    let images = env.store.images_of(&last.id).filter(|_| stored);
+    Ok(images.map(|images| (images, last)))
 }
 
 async fn build_and_seal(

@@ -11,7 +11,7 @@ use crate::build::{BuildError, Env};
 use crate::bundle::{BundleError, MANIFEST, SUMS};
 use crate::cli::Accel;
 use crate::commands::{Context, Failure};
-use crate::lab::{self, LabError, Running, StartOptions};
+use crate::lab::{self, Begun, LabError, Running, StartOptions};
 use crate::plan::{Plan, PlanError};
 use crate::recipe::LoadError;
 use crate::store::{Busy, Lock, Store, StoreError};
@@ -35,6 +35,7 @@ impl Context {
             clock: Clock::Host,
             unsafe_cache: false,
             self_exe: self_exe()?,
+            begun: Begun::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! `labbuild verify`: fresh copies from the images, booted one after the other and compared.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::commands::setup::{is_images, lock_lab};
 use crate::commands::{Context, Failure, images};
 use crate::digest::Digest;
 use crate::lab::{self, Backing, Fingerprint, LabError, Record};
-use crate::store::StoredImages;
+use crate::ui::text::clean;
 
 /// So many differing lines are shown per machine.
 const SHOWN: usize = 20;
@@ -23,21 +24,21 @@ type Boot = BTreeMap<String, Fingerprint>;
 /// Boots N copies and compares them with the first.
 pub async fn run(ctx: &Context, args: VerifyArgs) -> Result<(), Failure> {
     let env = ctx.env()?;
-    let (manifest, stored) = match is_images(&args.source) {
+    let (manifest, folder) = match is_images(&args.source) {
         true => bundle::import(&env.store, &args.source, &env.events).await?,
         false => {
             let stored = images::wanted(&env.store, Some(&args.source))?;
-            (Manifest::read(&stored.dir)?, stored)
+            (Manifest::read(&stored.dir)?, stored.dir)
         }
     };
     for image in &manifest.images {
-        bundle::check_digest(&stored.dir.join(&image.file), &image.sha256)?;
+        bundle::check_digest(&folder.join(&image.file), &image.sha256)?;
     }
     let mut name = format!("verify-{}", manifest.topology.lab);
     name.truncate(32);
     let _lock = lock_lab(&env.store, &name, "verifying")?;
     let compared = tokio::select! {
-        compared = compare(ctx, &env, &name, &manifest, &stored, args.boots) => compared,
+        compared = compare(ctx, &env, &name, &manifest, &folder, args.boots) => compared,
         () = ctx.cancel.cancelled() => Err(Failure::interrupted()),
     };
     lab::discard(&env.store, &name).await?;
@@ -49,7 +50,7 @@ async fn compare(
     env: &Env,
     name: &str,
     manifest: &Manifest,
-    stored: &StoredImages,
+    folder: &Path,
     boots: u32,
 ) -> Result<(), Failure> {
     let mut first: Option<Boot> = None;
@@ -57,15 +58,22 @@ async fn compare(
     let mut lines: Vec<Value> = Vec::new();
     for number in 1..=boots {
         let begun = Instant::now();
-        let boot = boot_once(ctx, env, name, manifest, stored).await?;
+        let boot = boot_once(ctx, env, name, manifest, folder).await?;
         refuse_empty(&boot)?;
         let differences = first.as_ref().map(|first| differences(first, &boot)).unwrap_or_default();
-        differing += u32::from(!differences.is_empty());
-        let line = line(number, boots, &boot, &differences, begun.elapsed());
+        let same = first.as_ref().is_none_or(|first| *first == boot);
+        differing += u32::from(!same);
+        let verdict = match (number, same) {
+            (1, _) => "the reference",
+            (_, true) => "the same",
+            (_, false) => "DIFFERS",
+        };
+        let head = format!("boot {number}/{boots}: {}  {verdict}", digest(&boot).short());
+        let line = line(&head, &boot, &differences, begun.elapsed());
         let value = json!({
             "boot": number,
             "fingerprint": digest(&boot),
-            "same": differences.is_empty(),
+            "same": same,
             "differences": differences,
         });
         if !ctx.screen.is_json() {
@@ -91,12 +99,12 @@ async fn boot_once(
     env: &Env,
     name: &str,
     manifest: &Manifest,
-    stored: &StoredImages,
+    folder: &Path,
 ) -> Result<Boot, Failure> {
     let start = ctx.start_options()?;
-    let record = Record::new(name, &stored.dir, start.connect.clone(), manifest.topology.clone());
+    let record = Record::new(name, folder, start.connect.clone(), manifest.topology.clone());
     let backings = manifest.images.iter().map(|image| {
-        let file = stored.dir.join(&image.file);
+        let file = folder.join(&image.file);
         (image.machine.clone(), Backing { file, layer: None })
     });
     let backings = backings.collect();
@@ -138,26 +146,19 @@ fn digest(boot: &Boot) -> Digest {
 }
 
 fn differences(first: &Boot, boot: &Boot) -> Vec<String> {
-    let of_machine = |(machine, fingerprint): (&String, &Fingerprint)| {
-        let reference = first.get(machine)?;
-        let lines = reference.difference(fingerprint, SHOWN);
-        Some(lines.into_iter().map(|line| format!("{machine}: {line}")).collect::<Vec<_>>())
+    let of_machine = |(machine, reference): (&String, &Fingerprint)| {
+        let lines = match boot.get(machine) {
+            Some(fingerprint) => reference.difference(fingerprint, SHOWN),
+            None => vec!["it is missing".to_owned()],
+        };
+        lines.into_iter().map(|line| format!("{machine}: {line}")).collect::<Vec<_>>()
     };
-    boot.iter().filter_map(of_machine).flatten().collect()
+    first.iter().flat_map(of_machine).collect()
 }
 
-fn line(number: u32, of: u32, boot: &Boot, differences: &[String], took: Duration) -> String {
-    let verdict = match (number, differences.is_empty()) {
-        (1, _) => "the reference",
-        (_, true) => "the same",
-        (_, false) => "DIFFERS",
-    };
+/// What differs was read in a guest, and is cleaned before a terminal sees it.
+fn line(head: &str, boot: &Boot, differences: &[String], took: Duration) -> String {
     let files: usize = boot.values().map(|f| f.lines("files")).sum();
-    let head = format!(
-        "boot {number}/{of}: {}  {verdict}  ({files} file lines, {} s)",
-        digest(boot).short(),
-        took.as_secs()
-    );
-    let rest = differences.iter().map(|d| format!("\n  {d}"));
-    head + &rest.collect::<String>()
+    let rest = differences.iter().map(|difference| format!("\n  {}", clean(difference)));
+    format!("{head}  ({files} file lines, {} s){}", took.as_secs(), rest.collect::<String>())
 }

@@ -78,8 +78,12 @@ impl Fingerprint {
             let a = self.sections.get(name).unwrap_or(&empty);
             let b = other.sections.get(name).unwrap_or(&empty);
             if a != b {
+                let before = found.len();
                 found.extend(only_in(a, b).map(|line| format!("{name}: - {line}")));
                 found.extend(only_in(b, a).map(|line| format!("{name}: + {line}")));
+                if found.len() == before {
+                    found.push(format!("{name}: the same lines, in another order or number"));
+                }
             }
         }
         found.truncate(limit);
@@ -104,5 +108,10 @@ mod tests {
         assert_ne!(a.digest(), b.digest());
         assert_eq!(a.lines("packages"), 2);
         assert!(a.difference(&a, 10).is_empty());
+        let twice = Fingerprint::parse("== packages\nbash 1\nvim 2\nvim 2\n== routes\ndefault\n");
+        assert_eq!(
+            a.difference(&twice, 10),
+            ["packages: the same lines, in another order or number"]
+        );
     }
 }

@@ -14,7 +14,7 @@ mod wiring;
 pub use expose::{Exposed, expose};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use record::{MachineRecord, Record, State};
-pub use start::{Backing, StartOptions, connect, start, uplink_possible};
+pub use start::{Backing, Begun, StartOptions, connect, start, uplink_possible};
 pub use status::{ExposedStatus, MachineStatus, Status, status};
 pub use stop::{discard, stop};
 pub use wiring::Ground;

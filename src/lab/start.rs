@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -24,6 +25,22 @@ use crate::store::Store;
 /// An emulated guest on a loaded host may take minutes to boot.
 const BOOT_LIMIT: Duration = Duration::from_secs(420);
 
+/// Whether this run has begun to change a lab. Until then whatever runs under the lab's name is not
+/// of its making, and no end of this run may touch it.
+#[derive(Debug, Clone, Default)]
+pub struct Begun(Arc<AtomicBool>);
+
+impl Begun {
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// How a lab is started.
 #[derive(Debug, Clone)]
 pub struct StartOptions {
@@ -37,6 +54,8 @@ pub struct StartOptions {
     pub unsafe_cache: bool,
     /// This program, for the processes that keep a libvirtd.
     pub self_exe: Vec<OsString>,
+    /// Set by [`start`].
+    pub begun: Begun,
 }
 
 /// What a machine's overlay stands on.
@@ -57,6 +76,7 @@ pub async fn start(
     options: &StartOptions,
     events: &Events,
 ) -> Result<Running, LabError> {
+    options.begun.set();
     super::stop(store, &record.name).await?;
     let dir = store.lab_dir(&record.name);
     make_overlays(&dir, &mut record, backings).await?;

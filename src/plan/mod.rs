@@ -9,7 +9,7 @@ mod topology;
 
 pub use identity::layer_id;
 pub use lockfile::{BadLock, FILE as LOCK_FILE, LockFile, LockedBase};
-pub use readiness::{Readiness, Wait};
+pub use readiness::{Readiness, Wait, plain};
 pub use topology::{Topology, TopologyMachine, TopologyNetwork, TopologyNic, derive, uuid};
 
 use std::collections::BTreeMap;

@@ -171,7 +171,8 @@ fn reaches(network: &TopologyNetwork, address: Ipv4Addr) -> bool {
         && u32::from(address) & mask == u32::from(network.network) & mask
 }
 
-fn plain(what: &str, text: &str) -> Result<(), String> {
+/// Refuses text of strangers that is not one plain line; `what` it is, for the message.
+pub fn plain(what: &str, text: &str) -> Result<(), String> {
     let sound = !text.is_empty() && text.chars().count() <= LONGEST;
     match sound && !text.contains(char::is_control) {
         true => Ok(()),

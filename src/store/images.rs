@@ -1,11 +1,14 @@
 //! Sealed images: one folder per snapshot, with a disk per machine and a manifest.
 //!
+//! Images that came from elsewhere are kept apart, by the digest of their manifest: the snapshot
+//! that they name is only what somebody says.
+//!
 //! What the manifest says is `bundle`'s business; the store only keeps the folder whole.
 
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
-use crate::digest::LayerId;
+use crate::digest::{Digest, LayerId};
 use crate::host::files;
 
 /// A folder of sealed images.
@@ -20,6 +23,31 @@ pub struct StoredImages {
 impl Store {
     fn images_dir(&self) -> PathBuf {
         self.root().join("images")
+    }
+
+    fn imported_dir(&self) -> PathBuf {
+        self.root().join("imported")
+    }
+
+    /// The folder of images that were taken in with this manifest, or `None`.
+    pub fn imported(&self, manifest: &Digest) -> Option<PathBuf> {
+        let dir = self.imported_dir().join(manifest.to_string());
+        dir.join("manifest.json").exists().then_some(dir)
+    }
+
+    /// Every folder of images that was taken in.
+    pub fn all_imported(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let names = super::list_names(&self.imported_dir())?;
+        Ok(names.iter().filter_map(|name| self.imported(&name.parse().ok()?)).collect())
+    }
+
+    /// Stores a finished folder of images from elsewhere, in place of what is there.
+    pub fn put_imported(&self, manifest: &Digest, staged: &Path) -> Result<PathBuf, StoreError> {
+        files::create_dir(&self.imported_dir())?;
+        let target = self.imported_dir().join(manifest.to_string());
+        files::remove(&target)?;
+        files::rename_durably(staged, &target)?;
+        Ok(target)
     }
 
     /// Images sealed from a snapshot, or `None`.
