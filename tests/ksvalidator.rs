@@ -81,7 +81,7 @@ fn folder() -> PathBuf {
 fn rendered_with(machine: &str, context: &Value) -> String {
     let file = format!("{machine}.ks");
     let template = std::fs::read_to_string(folder().join(&file)).unwrap();
-    let load = |name: &str| std::fs::read_to_string(folder().join(name)).ok();
+    let load = |name: &str| Ok(std::fs::read_to_string(folder().join(name)).ok());
     render(&template, &file, context, load).unwrap_or_else(|faults| panic!("{faults}"))
 }
 

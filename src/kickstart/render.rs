@@ -16,14 +16,15 @@ type Texts = Arc<Mutex<HashMap<String, String>>>;
 
 /// Renders a kickstart template.
 ///
-/// `load` gives the text of a template named by `{% include "common.ks" %}`; what it names is
-/// rendered with the same context and becomes part of the answer file. The filter `quote` makes
+/// `load` gives the text of a template named by `{% include "common.ks" %}`, `None` where there is
+/// none, or says why it may not be taken in; what it names is rendered with the same context and
+/// becomes part of the answer file. The filter `quote` makes
 /// a value one word of a kickstart line or of a shell script.
 pub fn render(
     template: &str,
     file: &str,
     context: &serde_json::Value,
-    load: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    load: impl Fn(&str) -> Result<Option<String>, String> + Send + Sync + 'static,
 ) -> Result<String, Faults> {
     let texts = Texts::default();
     remember(&texts, file, template);
@@ -58,7 +59,7 @@ fn value(json: &serde_json::Value) -> Value {
 
 fn environment(
     texts: Texts,
-    load: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    load: impl Fn(&str) -> Result<Option<String>, String> + Send + Sync + 'static,
 ) -> Result<Environment<'static>, Error> {
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
@@ -68,7 +69,8 @@ fn environment(
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.add_filter("quote", quote);
     environment.set_loader(move |name| {
-        let text = load(name);
+        let refused = |why: String| Error::new(ErrorKind::InvalidOperation, why);
+        let text = load(name).map_err(refused)?;
         if let Some(text) = &text {
             remember(&texts, name, text);
         }
@@ -174,9 +176,10 @@ mod tests {
     fn one(template: &str) -> Result<String, String> {
         let context = json!({ "machine": { "name": "controller" }, "vars": { "pw": "a b'c" } });
         let load = |name: &str| match name {
-            "ok.ks" => Some("lang {{ machine.name }}\n".to_owned()),
-            "bad.ks" => Some("lang en\n  text {{ machine.nmae }}\n".to_owned()),
-            _ => None,
+            "ok.ks" => Ok(Some("lang {{ machine.name }}\n".to_owned())),
+            "bad.ks" => Ok(Some("lang en\n  text {{ machine.nmae }}\n".to_owned())),
+            "shut.ks" => Err("`shut.ks` may not be read".to_owned()),
+            _ => Ok(None),
         };
         render(template, "t.ks", &context, load).map_err(|e| e.to_string())
     }
@@ -199,6 +202,13 @@ mod tests {
         let text = one("rootpw {{ vars.pw | quote }}").unwrap();
         assert_eq!(words::split(&text, words::Comments::Dropped).unwrap()[1].text, "a b'c");
         assert!(one("x {{ \"a\\nb\" | quote }}").unwrap_err().contains("line break"));
+    }
+
+    #[test]
+    fn a_template_that_may_not_be_taken_in_is_a_fault_of_the_line_that_names_it() {
+        let said = one("text\n  {% include \"shut.ks\" %}\n").unwrap_err();
+        assert!(said.starts_with("t.ks:2:"), "{said}");
+        assert!(said.contains("`shut.ks` may not be read"), "{said}");
     }
 
     #[test]

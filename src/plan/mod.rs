@@ -45,6 +45,18 @@ pub enum PlanError {
         /// The base it names.
         base: String,
     },
+    /// A base image definition, or a kickstart, is not a file of the folder it was found in.
+    #[error("{at}: machine {machine}: {message}\n  {help}")]
+    Astray {
+        /// Where the machine is declared.
+        at: String,
+        /// The machine.
+        machine: String,
+        /// What is wrong.
+        message: String,
+        /// What would be right.
+        help: String,
+    },
     /// A machine whose base is made by a kickstart has none.
     #[error(
         "{at}: machine {machine} has a base that is made by a kickstart and needs `kickstart: FILE.ks`"
@@ -274,16 +286,20 @@ fn load_definitions(lab: &Lab) -> Result<BTreeMap<String, Definition>, PlanError
             continue;
         }
         let file = format!("{}.yaml", machine.base);
-        let path = recipe::find_beside(&lab.dir, "images", &file).ok_or_else(|| {
-            PlanError::NoDefinition {
+        let found = recipe::find_beside(&lab.dir, "images", &file);
+        let path =
+            found.map_err(|why| astray(machine, why))?.ok_or_else(|| PlanError::NoDefinition {
                 at: machine.at.to_string(),
                 machine: machine.name.clone(),
                 base: machine.base.clone(),
-            }
-        })?;
+            })?;
         definitions.insert(machine.base.clone(), base::load_definition(&path)?);
     }
     Ok(definitions)
+}
+
+fn astray(machine: &Machine, (message, help): recipe::Astray) -> PlanError {
+    PlanError::Astray { at: machine.at.to_string(), machine: machine.name.clone(), message, help }
 }
 
 /// Only a bootstrap can be given packages before it boots: elsewhere, `packages` steps install.
@@ -346,16 +362,15 @@ fn render_kickstart(
     let missing =
         || PlanError::NoKickstart { at: machine.at.to_string(), machine: machine.name.clone() };
     let file = machine.kickstart.clone().ok_or_else(missing)?;
+    let text = template(&lab.dir, &file).map_err(|why| astray(machine, why))?;
     let dir = lab.dir.clone();
-    let read = move |name: &str| -> Option<String> {
-        let path = recipe::find_beside(&dir, "kickstart", name)?;
-        std::fs::read_to_string(path).ok()
+    let read = move |name: &str| {
+        template(&dir, name).map_err(|(message, help)| format!("{message}: {help}"))
     };
-    let template = read(&file).ok_or_else(missing)?;
     let context = context::context(lab, topology, machine);
-    let text = kickstart::render(&template, &file, &context, read.clone())?;
+    let text = kickstart::render(&text.ok_or_else(missing)?, &file, &context, read.clone())?;
     let mut include = |name: &str| {
-        let template = read(name).ok_or_else(|| format!("there is no {name} in kickstart/"))?;
+        let template = read(name)?.ok_or_else(|| format!("there is no {name} in kickstart/"))?;
         kickstart::render(&template, name, &context, read.clone()).map_err(|e| e.to_string())
     };
     let commands = match definition {
@@ -367,6 +382,13 @@ fn render_kickstart(
         _ => kickstart::read(&text, &file, &mut include).for_bootstrap()?,
     };
     Ok(Rendered { file, text, commands })
+}
+
+/// The text of a kickstart template; `None` where there is none.
+fn template(dir: &Path, name: &str) -> Result<Option<String>, recipe::Astray> {
+    let Some(path) = recipe::find_beside(dir, "kickstart", name)? else { return Ok(None) };
+    let unreadable = |e: std::io::Error| (format!("`{name}` cannot be read"), e.to_string());
+    std::fs::read_to_string(path).map(Some).map_err(unreadable)
 }
 
 /// Packages that the stages want in the base of a machine, sorted, each once.

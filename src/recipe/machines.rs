@@ -117,9 +117,14 @@ fn size(
 
 fn kickstart(given: Option<&At<InnerPath>>, dir: &Path, report: &mut Report) -> Option<String> {
     let At { value: InnerPath(file), at } = given?;
-    if paths::find_beside(dir, "kickstart", file).is_none() {
-        let help = "looked beside lab.yaml, and in `kickstart` there and up to three folders above";
-        report.fault(at, format!("there is no kickstart `{file}`"), help);
+    match paths::find_beside(dir, "kickstart", file) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let help =
+                "looked beside lab.yaml, and in `kickstart` there and up to three folders above";
+            report.fault(at, format!("there is no kickstart `{file}`"), help);
+        }
+        Err((message, help)) => report.fault(at, message, help),
     }
     Some(file.clone())
 }

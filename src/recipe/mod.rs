@@ -40,5 +40,5 @@ pub use fault::{Fault, Faults};
 pub use leaf::{duration, size};
 pub use load::{LoadError, load};
 pub use model::*;
-pub use paths::find_beside;
+pub use paths::{Astray, find_beside};
 pub use schema::schema;

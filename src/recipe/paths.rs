@@ -14,13 +14,29 @@ const STAGES: &str = "stages";
 /// Looks for `file` in `dir`, in `dir/subfolder`, and in `subfolder` of up to three folders above.
 ///
 /// Kickstart templates (`kickstart`) and base definitions (`images`) are found so. A name that is
-/// absolute or holds `..` is never found.
-pub fn find_beside(dir: &Path, subfolder: &str, file: &str) -> Option<PathBuf> {
-    if !is_plain(file) {
-        return None;
+/// absolute or holds `..` is never found. A file that is found, and that links lead out of its
+/// folder for, is an error.
+pub fn find_beside(dir: &Path, subfolder: &str, file: &str) -> Result<Option<PathBuf>, Astray> {
+    let Some(dir) = dir.canonicalize().ok().filter(|_| is_plain(file)) else { return Ok(None) };
+    let mut folders = folders(&dir, subfolder).into_iter();
+    match folders.find(|folder| folder.join(file).is_file()) {
+        Some(folder) if stays(&folder, file) => Ok(Some(folder.join(file))),
+        Some(_) => Err(linked_away(file)),
+        None => Ok(None),
     }
-    let mut folders = folders(&dir.canonicalize().ok()?, subfolder).into_iter();
-    folders.find_map(|folder| Some(folder.join(file)).filter(|path| path.is_file()))
+}
+
+/// Whether a file of `folder` lies there when links are followed: those to the file, and one that
+/// stands for the folder and would lead out of the one above it.
+fn stays(folder: &Path, file: &str) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let (Some(real), Some(bounds)) = (real(&folder.join(file)), real(folder)) else { return false };
+    real.starts_with(bounds) && folder.parent().is_none_or(|above| real.starts_with(above))
+}
+
+fn linked_away(file: &str) -> Astray {
+    let message = format!("a link leads from `{file}` out of the folder it was found in");
+    (message, "put the file itself there; what is elsewhere is not the recipe's".to_owned())
 }
 
 /// Where a file is looked for, nearest first.
@@ -36,7 +52,7 @@ fn is_plain(path: &str) -> bool {
 }
 
 /// Why a path of a recipe leads to no file of its folder: message and remedy.
-pub(super) type Astray = (String, String);
+pub type Astray = (String, String);
 
 /// The stage file that `path` names, or the `what` else that stages consist of: of the recipe's
 /// folder `dir`, or one that recipes share, looked for as [`find_beside`] does; links followed, and
@@ -46,7 +62,10 @@ pub(super) fn shared(dir: &Path, path: &str, what: &str) -> Result<PathBuf, Astr
     let is_there =
         |folder: &&PathBuf| is_plain(path) && folder.join(path).symlink_metadata().is_ok();
     match folders.iter().find(is_there) {
-        Some(folder) => inside(folder, path),
+        Some(folder) => match inside(folder, path)? {
+            real if stays(folder, path) => Ok(real),
+            _ => Err(linked_away(path)),
+        },
         None if !is_plain(path) => inside(dir, path),
         None => Err(nowhere(&folders, path, what)),
     }
@@ -129,15 +148,69 @@ mod tests {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), "").unwrap();
         };
-        let find = || find_beside(&dir, "kickstart", "x.ks");
+        let find = || find_beside(&dir, "kickstart", "x.ks").unwrap();
         put("kickstart/x.ks");
         assert_eq!(find(), None);
         for nearer in ["a/kickstart/x.ks", "a/b/c/lab/kickstart/x.ks", "a/b/c/lab/x.ks"] {
             put(nearer);
             assert_eq!(find(), Some(root.join(nearer)));
         }
-        assert_eq!(find_beside(&dir, "kickstart", "../x.ks"), None);
-        assert_eq!(find_beside(&dir, "kickstart", "/etc/hostname"), None);
+        assert_eq!(find_beside(&dir, "kickstart", "../x.ks"), Ok(None));
+        assert_eq!(find_beside(&dir, "kickstart", "/etc/hostname"), Ok(None));
+    }
+
+    /// A recipe's folder, with a private file two folders above it.
+    fn near_a_secret() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let top = root.path().canonicalize().unwrap();
+        let dir = top.join("repository/lab");
+        fs::create_dir_all(&dir).unwrap();
+        fs::create_dir(top.join("private")).unwrap();
+        fs::write(top.join("private/secret"), "").unwrap();
+        (root, dir)
+    }
+
+    fn link(to: &str, at: PathBuf) {
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, at).unwrap();
+    }
+
+    #[test]
+    fn what_is_found_beside_a_recipe_is_not_linked_from_elsewhere() {
+        let (_root, dir) = near_a_secret();
+        let above = dir.parent().unwrap();
+        link("../../private/secret", dir.join("own.ks"));
+        link("../../../private/secret", dir.join("kickstart/deep.ks"));
+        link("../../../private", dir.join("kickstart/folder"));
+        link("../../private/secret", above.join("kickstart/shared.ks"));
+        link("../lab.yaml", dir.join("kickstart/beside.ks"));
+        fs::write(dir.join("lab.yaml"), "").unwrap();
+        for file in ["own.ks", "deep.ks", "folder/secret", "shared.ks", "beside.ks"] {
+            let (message, _) = find_beside(&dir, "kickstart", file).unwrap_err();
+            assert!(message.contains(file) && message.contains("leads"), "{file}: {message}");
+        }
+    }
+
+    #[test]
+    fn links_within_a_folder_are_fine() {
+        let (_root, dir) = near_a_secret();
+        link("parts/real.ks", dir.join("kickstart/in.ks"));
+        link("kickstart", dir.join("images"));
+        fs::create_dir(dir.join("kickstart/parts")).unwrap();
+        fs::write(dir.join("kickstart/parts/real.ks"), "").unwrap();
+        for subfolder in ["kickstart", "images"] {
+            let found = find_beside(&dir, subfolder, "in.ks").unwrap();
+            assert_eq!(found, Some(dir.join(subfolder).join("in.ks")));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_leads_out_just_as_a_file_does() {
+        let (_root, dir) = near_a_secret();
+        link("../../private", dir.join("kickstart"));
+        link("../../private", dir.join("stages"));
+        assert!(find_beside(&dir, "kickstart", "secret").unwrap_err().0.contains("`secret`"));
+        assert!(shared(&dir, "secret", "stage file").unwrap_err().0.contains("`secret`"));
     }
 
     #[test]
