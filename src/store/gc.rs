@@ -82,7 +82,7 @@ impl Store {
         Ok(garbage)
     }
 
-    fn with_parents(
+    pub(super) fn with_parents(
         &self,
         roots: impl IntoIterator<Item = LayerId>,
     ) -> Result<BTreeSet<LayerId>, StoreError> {
@@ -90,7 +90,7 @@ impl Store {
         for root in roots {
             let mut next = Some(root);
             while let Some(id) = next.filter(|id| live.insert(*id)) {
-                next = self.layer(&id)?.and_then(|layer| layer.meta.parent);
+                next = self.layer_meta(&id)?.and_then(|meta| meta.parent);
             }
         }
         Ok(live)
