@@ -144,6 +144,10 @@ impl From<LabError> for Failure {
             LabError::Store(e) => e.into(),
             LabError::Host(e) => e.into(),
             LabError::NotRunning(_) => Failure::failed(error).hint("labbuild status"),
+            LabError::NoRecord(ref name) => {
+                let hint = format!("labbuild down {name}    (clears it away)");
+                Failure::failed(error).hint(hint)
+            }
             LabError::Unknown { .. } | LabError::NoMachine { .. } => Failure::usage(error),
             other => Failure::failed(other),
         }
