@@ -80,8 +80,11 @@ pub fn lock_lab(store: &Store, name: &str, doing: &str) -> Result<Lock, Failure>
 }
 
 fn busy(busy: Busy) -> Failure {
-    let pid = busy.pid;
-    Failure::conflict(busy).hint(format!("wait for it, or end it:  kill {pid}"))
+    let hint = match busy.pid {
+        0 => "wait for it".to_owned(),
+        pid => format!("wait for it, or end it:  kill {pid}"),
+    };
+    Failure::conflict(busy).hint(hint)
 }
 
 impl From<StoreError> for Failure {
