@@ -5,14 +5,16 @@ use serde_json::json;
 use crate::cli::GcArgs;
 use crate::commands::{Context, Failure};
 use crate::lab::Record;
-use crate::store::{Garbage, Store};
+use crate::store::{Garbage, InUse, Store, StoreError};
 use crate::ui;
 use crate::ui::text::size;
 
-/// Lists garbage; removes it once confirmed.
+/// Lists garbage; removes it once confirmed. Refused while another labbuild is at work in the
+/// store: what that one has made and not yet recorded looks like garbage.
 pub fn run(ctx: &Context, args: &GcArgs) -> Result<(), Failure> {
     let store = ctx.store()?;
-    let garbage = store.garbage(&layers_in_use(&store)?)?;
+    let _alone = store.try_lock_whole("freeing what nothing uses")?.map_err(StoreError::Busy)?;
+    let garbage = store.garbage(&in_use(&store)?)?;
     let total: u64 = garbage.iter().map(|g| g.size).sum();
     let list: Vec<_> =
         garbage.iter().map(|g| json!({ "what": g.title, "bytes": g.size })).collect();
@@ -56,12 +58,18 @@ fn free(store: &Store, garbage: &[Garbage]) -> Result<u64, Failure> {
     Ok(freed)
 }
 
-/// Layers under labs that have a record, running or not.
-fn layers_in_use(store: &Store) -> Result<Vec<crate::digest::LayerId>, Failure> {
-    let mut in_use = Vec::new();
+/// What is under labs that have a record, running or not.
+fn in_use(store: &Store) -> Result<InUse, Failure> {
+    let mut in_use = InUse::default();
     for name in store.lab_names()? {
-        if let Some(record) = Record::read(store, &name)? {
-            in_use.extend(record.machines.values().filter_map(|m| m.layer));
+        let Some(record) = Record::read(store, &name)? else { continue };
+        for machine in record.machines.into_values() {
+            match (machine.layer, machine.backing) {
+                (Some(layer), _) => in_use.layers.push(layer),
+                (None, Some(file)) => in_use.files.push(file),
+                // It stands on images, and its record is too old to say which: they all stay.
+                (None, None) => in_use.files.extend(store.images()?.into_iter().map(|i| i.dir)),
+            }
         }
     }
     Ok(in_use)

@@ -81,8 +81,11 @@ pub fn lock_lab(store: &Store, name: &str, doing: &str) -> Result<Lock, Failure>
 }
 
 fn busy(busy: Busy) -> Failure {
-    let pid = busy.pid;
-    Failure::conflict(busy).hint(format!("wait for it, or end it:  kill {pid}"))
+    let hint = match busy.pid {
+        0 => "wait for it".to_owned(),
+        pid => format!("wait for it, or end it:  kill {pid}"),
+    };
+    Failure::conflict(busy).hint(hint)
 }
 
 impl From<StoreError> for Failure {
@@ -145,6 +148,10 @@ impl From<LabError> for Failure {
             LabError::Store(e) => e.into(),
             LabError::Host(e) => e.into(),
             LabError::NotRunning(_) => Failure::failed(error).hint("labbuild status"),
+            LabError::NoRecord(ref name) => {
+                let hint = format!("labbuild down {name}    (clears it away)");
+                Failure::failed(error).hint(hint)
+            }
             LabError::Unknown { .. } | LabError::NoMachine { .. } => Failure::usage(error),
             other => Failure::failed(other),
         }

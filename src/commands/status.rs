@@ -12,28 +12,37 @@ use crate::ui::text::size;
 /// Shows one lab or all.
 pub async fn run(ctx: &Context, args: StatusArgs) -> Result<(), Failure> {
     let store = ctx.store()?;
-    let labs = match args.lab {
-        Some(lab) => vec![lab],
-        None => store.lab_names()?,
-    };
-    print(ctx, &store, &labs).await
+    match args.lab {
+        Some(lab) => print(ctx, &store, &[lab]).await,
+        None => {
+            show(ctx, &lab::status_of_all(&store).await?);
+            Ok(())
+        }
+    }
 }
 
-/// Shows these labs.
+/// Shows these labs; one that cannot be asked is an error.
 pub async fn print(ctx: &Context, store: &Store, labs: &[String]) -> Result<(), Failure> {
     let mut all = Vec::new();
     for name in labs {
         all.push(lab::status(store, name).await?);
     }
-    let text = match all.as_slice() {
+    show(ctx, &all);
+    Ok(())
+}
+
+fn show(ctx: &Context, all: &[Status]) {
+    let text = match all {
         [] => "no labs; `labbuild up RECIPE` makes one".to_owned(),
         labs => labs.iter().map(describe).collect::<Vec<_>>().join("\n"),
     };
     ctx.screen.result(&text, json!({ "labs": all }));
-    Ok(())
 }
 
 fn describe(status: &Status) -> String {
+    if let Some(because) = &status.unknown_because {
+        return format!("{}: {}, because {because}\n", status.name, status.state);
+    }
     let mut text = format!("{} ({}): {}", status.name, status.recipe, status.state);
     if status.running {
         text.push_str(&format!(", {} ({})", status.accelerator, status.accelerator_reason));

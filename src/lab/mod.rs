@@ -15,7 +15,7 @@ pub use expose::{Exposed, expose};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use record::{MachineRecord, Record, State};
 pub use start::{Backing, Begun, StartOptions, connect, start, uplink_possible};
-pub use status::{ExposedStatus, MachineStatus, Status, status};
+pub use status::{ExposedStatus, MachineStatus, Status, status, status_of_all};
 pub use stop::{discard, stop};
 pub use wiring::Ground;
 
@@ -40,6 +40,9 @@ pub enum LabError {
         /// Labs there are.
         known: Vec<String>,
     },
+    /// All that is there of the lab is a folder.
+    #[error("lab `{0}` was never started: a folder is all that is there of it")]
+    NoRecord(String),
     /// The lab is there but its machines are not running.
     #[error("lab `{0}` is not running")]
     NotRunning(String),

@@ -48,6 +48,9 @@ pub struct MachineRecord {
     pub overlay: PathBuf,
     /// The stored layer under it; none when it stands on images.
     pub layer: Option<LayerId>,
+    /// The file under its first overlay; records of older versions do not say it.
+    #[serde(default)]
+    pub backing: Option<PathBuf>,
 }
 
 /// How far a lab is.
@@ -123,6 +126,12 @@ impl Record {
     /// Writes the record.
     pub fn write(&self, store: &Store) -> Result<(), StoreError> {
         Ok(write_json(&path(store, &self.name), self)?)
+    }
+
+    /// Whether anything of the lab can be on its hypervisor. The names of things are recorded
+    /// before the first of them is made there.
+    pub fn has_begun(&self) -> bool {
+        !self.networks.is_empty() || self.machines.values().any(|m| !m.domain.is_empty())
     }
 
     /// Records a new state.

@@ -19,6 +19,7 @@ use crate::backend::{
 use crate::digest::LayerId;
 use crate::event::{Event, Events};
 use crate::host::{Cmd, HostError, files};
+use crate::plan::Topology;
 use crate::sandbox::{self, Need, Sandbox, SandboxOptions, runtime_dir};
 use crate::store::Store;
 
@@ -79,8 +80,10 @@ pub async fn start(
     options.begun.set();
     super::stop(store, &record.name).await?;
     let dir = store.lab_dir(&record.name);
-    make_overlays(&dir, &mut record, backings).await?;
+    // The record comes first: whatever cuts this short, the lab can be looked at and ended.
+    record.machines = machine_records(&dir, &record.topology, backings);
     record.write(store)?;
+    make_overlays(&dir, &record).await?;
     let sandbox = match &options.connect {
         Some(_) => None,
         None => Some(start_sandbox(&dir, options, events).await?),
@@ -118,21 +121,34 @@ fn name_domains(ground: &Ground, record: &mut Record) {
     record.networks = names.collect();
 }
 
-async fn make_overlays(
+/// The machines that have something to stand on; none has a domain yet.
+fn machine_records(
     dir: &Path,
-    record: &mut Record,
+    topology: &Topology,
     backings: &BTreeMap<String, Backing>,
-) -> Result<(), HostError> {
+) -> BTreeMap<String, MachineRecord> {
+    let records = topology.machines.iter().filter_map(|machine| {
+        let backing = backings.get(&machine.name)?;
+        let record = MachineRecord {
+            domain: String::new(),
+            overlay: dir.join("disks").join(format!("{}-0.qcow2", machine.name)),
+            layer: backing.layer,
+            backing: Some(backing.file.clone()),
+        };
+        Some((machine.name.clone(), record))
+    });
+    records.collect()
+}
+
+async fn make_overlays(dir: &Path, record: &Record) -> Result<(), HostError> {
     let disks = dir.join("disks");
     files::remove(&disks)?;
     files::create_dir(&disks)?;
     files::create_dir(&dir.join("log"))?;
     for machine in &record.topology.machines {
-        let Some(backing) = backings.get(&machine.name) else { continue };
-        let overlay = disks.join(format!("{}-0.qcow2", machine.name));
-        make_overlay(&overlay, &backing.file, machine.disk_bytes).await?;
-        let entry = MachineRecord { domain: String::new(), overlay, layer: backing.layer };
-        record.machines.insert(machine.name.clone(), entry);
+        let Some(entry) = record.machines.get(&machine.name) else { continue };
+        let Some(backing) = &entry.backing else { continue };
+        make_overlay(&entry.overlay, backing, machine.disk_bytes).await?;
     }
     Ok(())
 }

@@ -1,12 +1,18 @@
 //! What a lab looks like right now.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::expose::Exposed;
 use super::record::{Record, State};
 use super::{LabError, Running};
 use crate::backend::AccelChoice;
-use crate::store::{Store, disk_usage};
+use crate::store::{Store, StoreError, disk_usage};
+
+/// How long a hypervisor may take to answer where other labs are to be shown too.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// One lab.
 #[derive(Debug, Serialize)]
@@ -15,11 +21,13 @@ pub struct Status {
     pub name: String,
     /// Name of its recipe.
     pub recipe: String,
-    /// How far it is: "at 10-system", "failed in 10-system at …".
+    /// How far it is: "at 10-system", "failed in 10-system at …", "unknown".
     pub state: String,
+    /// Why its state is unknown.
+    pub unknown_because: Option<String>,
     /// `file:line` and name of what failed.
     pub failed_at: Option<String>,
-    /// Whether any of its machines runs.
+    /// Whether any of its machines runs; false too where that is unknown.
     pub running: bool,
     /// Its libvirt URI, while it runs.
     pub uri: Option<String>,
@@ -55,7 +63,7 @@ pub struct ExposedStatus {
 pub struct MachineStatus {
     /// Its name.
     pub name: String,
-    /// Whether it runs.
+    /// Whether it runs; false too where that is unknown.
     pub running: bool,
     /// `nic address` pairs; a nic without an address says `-`.
     pub addresses: Vec<(String, String)>,
@@ -70,15 +78,73 @@ pub struct MachineStatus {
 /// The state of a lab; asks the hypervisor when one runs.
 pub async fn status(store: &Store, name: &str) -> Result<Status, LabError> {
     let Some(record) = Record::read(store, name)? else {
-        let known = store.lab_names()?;
-        return Err(LabError::Unknown { name: name.to_owned(), known });
+        return Err(match store.lab_dir(name).exists() {
+            true => LabError::NoRecord(name.to_owned()),
+            false => LabError::Unknown { name: name.to_owned(), known: store.lab_names()? },
+        });
     };
-    let running = match Running::open(store, name, AccelChoice::Auto).await {
+    of_record(store, record).await
+}
+
+/// The states of all labs; folders without a record are none. A lab that cannot be asked does not
+/// hide the others: its state is unknown.
+pub async fn status_of_all(store: &Store) -> Result<Vec<Status>, StoreError> {
+    let mut asking = JoinSet::new();
+    for name in store.lab_names()? {
+        let store = store.clone();
+        asking.spawn(async move { status_if_known(&store, &name, ANSWER_LIMIT).await });
+    }
+    let mut all: Vec<Status> = asking.join_all().await.into_iter().flatten().collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// The state of a lab, whatever is the matter with it; none without a record.
+async fn status_if_known(store: &Store, name: &str, limit: Duration) -> Option<Status> {
+    let record = match Record::read(store, name) {
+        Ok(record) => record?,
+        Err(error) => return Some(unreadable(name, &error)),
+    };
+    let because = match tokio::time::timeout(limit, of_record(store, record.clone())).await {
+        Ok(Ok(status)) => return Some(status),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("its hypervisor has not answered for {} s", limit.as_secs()),
+    };
+    Some(unknown(describe(store, record, None), because))
+}
+
+async fn of_record(store: &Store, record: Record) -> Result<Status, LabError> {
+    if !record.has_begun() {
+        return Ok(describe(store, record, None));
+    }
+    let running = match Running::open(store, &record.name, AccelChoice::Auto).await {
         Ok(running) => Some(running),
         Err(LabError::NotRunning(_)) => None,
         Err(other) => return Err(other),
     };
     Ok(describe(store, record, running.as_ref()))
+}
+
+fn unknown(status: Status, because: String) -> Status {
+    Status { state: "unknown".to_owned(), unknown_because: Some(because), ..status }
+}
+
+/// All that can be said of a lab whose record cannot be read.
+fn unreadable(name: &str, error: &StoreError) -> Status {
+    let status = Status {
+        name: name.to_owned(),
+        recipe: String::new(),
+        state: String::new(),
+        unknown_because: None,
+        failed_at: None,
+        running: false,
+        uri: None,
+        accelerator: String::new(),
+        accelerator_reason: String::new(),
+        machines: Vec::new(),
+        exposed: Vec::new(),
+    };
+    unknown(status, error.to_string())
 }
 
 fn describe(store: &Store, record: Record, running: Option<&Running>) -> Status {
@@ -109,6 +175,7 @@ fn describe(store: &Store, record: Record, running: Option<&Running>) -> Status 
     };
     Status {
         state: state(store, &record, any),
+        unknown_because: None,
         failed_at: failed_at.filter(|_| any),
         running: any,
         uri: running.filter(|_| any).map(|r| r.backend.uri().to_owned()),
@@ -165,7 +232,37 @@ fn overlay_bytes(store: &Store, lab: &str, machine: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
     use super::*;
+    use crate::plan::Topology;
+
+    #[tokio::test]
+    async fn a_hypervisor_that_never_answers_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let socket = dir.path().join("silent");
+        let silent = UnixListener::bind(&socket).unwrap();
+        let uri = format!("qemu+unix:///system?socket={}", socket.display());
+        let topology = Topology {
+            lab: "pair".into(),
+            title: "Pair".into(),
+            networks: vec![],
+            machines: vec![],
+        };
+        let mut record = Record::new("far", Path::new("/recipe"), Some(uri), topology);
+        record.networks.insert("hostonly".into(), "labbuild-far-hostonly".into());
+        record.write(&store).unwrap();
+        let limit = Duration::from_millis(300);
+        let status = status_if_known(&store, "far", limit).await.unwrap();
+        assert_eq!((status.name.as_str(), status.state.as_str()), ("far", "unknown"));
+        let because = status.unknown_because.unwrap();
+        assert!(because.contains("has not answered"), "{because}");
+        // Ends libvirt's call too.
+        drop(silent);
+    }
 
     #[test]
     fn a_uri_names_another_host_or_this_one() {

@@ -15,7 +15,7 @@ pub async fn stop(store: &Store, name: &str) -> Result<(), LabError> {
     let dir = store.lab_dir(name);
     Sandbox::end(&sandbox_root(store, name)).await?;
     if let Some(record) = Record::read(store, name)?
-        && let Some(uri) = record.connect.clone()
+        && let Some(uri) = record.connect.clone().filter(|_| record.has_begun())
     {
         blocking(move || clear_shared(&uri, &record)).await?;
     }

@@ -1,10 +1,10 @@
-//! What can be removed: layers that no wanted snapshot and no running lab stands on.
+//! What can be removed: layers and images that no wanted snapshot and no lab stands on.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use super::{Snapshot, Store, StoreError, StoredImages};
 use crate::digest::LayerId;
 use crate::host::files;
 
@@ -21,6 +21,12 @@ pub struct Garbage {
     pub path: PathBuf,
 }
 
+impl Garbage {
+    fn new(kind: GarbageKind, title: String, path: PathBuf) -> Garbage {
+        Garbage { kind, title, size: disk_usage(&path), path }
+    }
+}
+
 /// Kinds of garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GarbageKind {
@@ -32,68 +38,71 @@ pub enum GarbageKind {
     Images,
 }
 
+/// What labs need, running or not, whatever else is kept.
+#[derive(Debug, Clone, Default)]
+pub struct InUse {
+    /// Layers that machines stand on.
+    pub layers: Vec<LayerId>,
+    /// Files that machines stand on: disks of images.
+    pub files: Vec<PathBuf>,
+}
+
 impl Store {
     /// Everything that can go: for each recipe and stage the newest snapshot is kept, and all
-    /// that `in_use` (layers under running labs) stands on.
-    pub fn garbage(&self, in_use: &[LayerId]) -> Result<Vec<Garbage>, StoreError> {
-        let (kept, old): (Vec<_>, Vec<_>) = {
-            let mut seen = BTreeSet::new();
-            self.snapshots()?
-                .into_iter()
-                .partition(|s| seen.insert((s.lab.clone(), s.stage.clone())))
-        };
-        let mut garbage = Vec::new();
-        for snapshot in &old {
-            let path = self.root().join("snapshots").join(format!("{}.json", snapshot.id));
-            let title = format!("{} after {}, replaced", snapshot.lab, snapshot.stage);
-            garbage.push(Garbage {
-                kind: GarbageKind::Snapshot,
-                title,
-                size: disk_usage(&path),
-                path,
-            });
-        }
-        let kept_ids: BTreeSet<LayerId> = kept.iter().map(|s| s.id).collect();
-        for images in self
-            .images()?
+    /// that labs stand on. It is true for as long as nobody else is at work in the store
+    /// ([`try_lock_whole`](Self::try_lock_whole)): what is being made has no snapshot yet.
+    pub fn garbage(&self, in_use: &InUse) -> Result<Vec<Garbage>, StoreError> {
+        let mut seen = BTreeSet::new();
+        let (kept, old): (Vec<_>, Vec<_>) = self
+            .snapshots()?
             .into_iter()
-            .filter(|i| !kept_ids.contains(&i.id) && !in_use.contains(&i.id))
-        {
-            let title = format!("images of snapshot {}", images.id.short());
-            garbage.push(Garbage {
-                kind: GarbageKind::Images,
-                title,
-                size: disk_usage(&images.dir),
-                path: images.dir,
-            });
-        }
-        let roots =
-            kept.iter().flat_map(|s| s.machines.values().copied()).chain(in_use.iter().copied());
-        let live = self.with_parents(roots)?;
-        for layer in self.layers()?.into_iter().filter(|l| !live.contains(&l.meta.id)) {
-            let path = layer.disk.parent().map(Path::to_owned).unwrap_or_default();
-            garbage.push(Garbage {
-                kind: GarbageKind::Layer,
-                title: layer.meta.title,
-                size: disk_usage(&path),
-                path,
-            });
-        }
+            .partition(|s| seen.insert((s.lab.clone(), s.stage.clone())));
+        let mut garbage: Vec<Garbage> = old.iter().map(|s| self.old_snapshot(s)).collect();
+        garbage.extend(self.idle_images(&kept, in_use)?);
+        garbage.extend(self.idle_layers(&kept, in_use)?);
         Ok(garbage)
     }
 
-    fn with_parents(
+    fn old_snapshot(&self, snapshot: &Snapshot) -> Garbage {
+        let title = format!("{} after {}, replaced", snapshot.lab, snapshot.stage);
+        Garbage::new(GarbageKind::Snapshot, title, self.snapshot_path(&snapshot.id))
+    }
+
+    fn idle_images(&self, kept: &[Snapshot], in_use: &InUse) -> Result<Vec<Garbage>, StoreError> {
+        let is_idle = |images: &StoredImages| {
+            let used = in_use.files.iter().any(|file| file.starts_with(&images.dir));
+            !used && !kept.iter().any(|snapshot| snapshot.id == images.id)
+        };
+        let idle = self.images()?.into_iter().filter(is_idle).map(|images| {
+            let title = format!("images of snapshot {}", images.id.short());
+            Garbage::new(GarbageKind::Images, title, images.dir)
+        });
+        Ok(idle.collect())
+    }
+
+    fn idle_layers(&self, kept: &[Snapshot], in_use: &InUse) -> Result<Vec<Garbage>, StoreError> {
+        let of_snapshots = kept.iter().flat_map(|s| s.machines.values());
+        let live = self.with_parents(of_snapshots.chain(&in_use.layers).copied())?;
+        let idle = self.layers()?.into_iter().filter(|l| !live.contains(&l.meta.id)).map(|layer| {
+            let path = layer.disk.parent().map(Path::to_owned).unwrap_or_default();
+            Garbage::new(GarbageKind::Layer, layer.meta.title, path)
+        });
+        Ok(idle.collect())
+    }
+
+    /// These layers and all below them, stored or not.
+    pub(super) fn with_parents(
         &self,
         roots: impl IntoIterator<Item = LayerId>,
     ) -> Result<BTreeSet<LayerId>, StoreError> {
-        let mut live = BTreeSet::new();
+        let mut all = BTreeSet::new();
         for root in roots {
             let mut next = Some(root);
-            while let Some(id) = next.filter(|id| live.insert(*id)) {
-                next = self.layer(&id)?.and_then(|layer| layer.meta.parent);
+            while let Some(id) = next.filter(|id| all.insert(*id)) {
+                next = self.layer_meta(&id)?.and_then(|meta| meta.parent);
             }
         }
-        Ok(live)
+        Ok(all)
     }
 
     /// Removes one thing found by [`garbage`](Self::garbage).

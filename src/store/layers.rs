@@ -52,15 +52,19 @@ impl Store {
         self.layers_dir().join(id.to_string()).join("layer.json").exists()
     }
 
-    /// A stored layer, or `None`.
-    pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
-        let dir = self.layers_dir().join(id.to_string());
-        let path = dir.join("layer.json");
+    /// What is written beside a stored layer's disk, or `None`.
+    pub(super) fn layer_meta(&self, id: &LayerId) -> Result<Option<LayerMeta>, StoreError> {
+        let path = self.layers_dir().join(id.to_string()).join("layer.json");
         if !path.exists() {
             return Ok(None);
         }
-        let meta: LayerMeta = read_json(&path)?;
-        let disk = dir.join(DISK);
+        Ok(Some(read_json(&path)?))
+    }
+
+    /// A stored layer, or `None`.
+    pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>, StoreError> {
+        let Some(meta) = self.layer_meta(id)? else { return Ok(None) };
+        let disk = self.layers_dir().join(id.to_string()).join(DISK);
         let size = fs::metadata(&disk).map_err(HostError::file("read", &disk))?.len();
         if size != meta.size {
             let reason = format!("{} bytes long, {} were stored", size, meta.size);

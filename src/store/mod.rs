@@ -11,7 +11,7 @@ mod locks;
 mod snapshots;
 mod work;
 
-pub use gc::{Garbage, GarbageKind, disk_usage};
+pub use gc::{Garbage, GarbageKind, InUse, disk_usage};
 pub use images::StoredImages;
 pub use layers::{Layer, LayerMeta};
 pub use locks::{Busy, Lock};

@@ -47,18 +47,19 @@ impl Store {
         self.root().join("snapshots")
     }
 
-    fn snapshot_path(&self, id: &LayerId) -> PathBuf {
+    pub(super) fn snapshot_path(&self, id: &LayerId) -> PathBuf {
         self.snapshots_dir().join(format!("{id}.json"))
     }
 
-    /// A stored snapshot whose layers are all there, or `None`.
+    /// A stored snapshot whose layers are all there, down to the bases, or `None`.
     pub fn snapshot(&self, id: &LayerId) -> Result<Option<Snapshot>, StoreError> {
         let path = self.snapshot_path(id);
         if !path.exists() {
             return Ok(None);
         }
         let snapshot: Snapshot = read_json(&path)?;
-        let complete = snapshot.machines.values().all(|layer| self.has_layer(layer));
+        let needed = self.with_parents(snapshot.machines.values().copied())?;
+        let complete = needed.iter().all(|layer| self.has_layer(layer));
         Ok(complete.then_some(snapshot))
     }
 
@@ -82,5 +83,51 @@ impl Store {
         }
         found.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
         Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::FORMAT;
+
+    fn id(number: u8) -> LayerId {
+        format!("{number:064x}").parse().unwrap()
+    }
+
+    /// A base, a layer on it, one on that, and a snapshot of the last.
+    async fn three_layers(store: &Store) -> Snapshot {
+        let work = store.work_dir("testing").unwrap();
+        for number in 1..=3 {
+            let disk = work.path().join("disk.qcow2");
+            let create = crate::host::Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2"]);
+            create.arg(&disk).arg("1M").run().await.unwrap();
+            let parent = (number > 1).then(|| id(number - 1));
+            store.put_layer(id(number), parent, "a layer".into(), &work, &disk).await.unwrap();
+        }
+        let snapshot = Snapshot {
+            format: FORMAT,
+            id: id(9),
+            lab: "pair".into(),
+            stage: "10-first".into(),
+            machines: BTreeMap::from([("one".into(), id(3))]),
+            clock: None,
+            inputs: Vec::new(),
+        };
+        store.put_snapshot(&snapshot).unwrap();
+        snapshot
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_stored_when_every_layer_down_to_the_base_is() {
+        for missing in 1..=3 {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(dir.path()).unwrap();
+            let snapshot = three_layers(&store).await;
+            assert!(store.snapshot(&snapshot.id).unwrap().is_some());
+            store.remove_layer(&id(missing)).unwrap();
+            assert!(store.snapshot(&snapshot.id).unwrap().is_none(), "without layer {missing}");
+        }
     }
 }

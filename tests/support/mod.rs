@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
 pub mod mini;
+pub mod stored;
 
 use std::fs;
 use std::path::{Path, PathBuf};
