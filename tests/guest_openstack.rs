@@ -111,7 +111,7 @@ fn long_the_whole_lab_is_built_and_comes_back() {
     let events = labbuild.json(&["up", &recipe]);
     let built = begun.elapsed();
     assert_eq!(field(&events, "stage-finished", "stage"), labbuild.stages(&recipe));
-    assert_all_checks_hold(&events, 60);
+    assert_all_checks_hold(&events, 55);
     labbuild.ok(&["down"]);
     labbuild.assert_nothing_runs();
     let begun = Instant::now();

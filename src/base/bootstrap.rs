@@ -114,6 +114,7 @@ fn make_spec(definition: &Bootstrap, request: &Request, wishes: Wishes, places: 
         sources: sources::of_guest(&definition.sources),
         early_grub: text::early_grub(&request.ids),
         machine_id: request.ids.machine_id.clone(),
+        epoch: definition.time,
         wishes,
     }
 }

@@ -17,7 +17,7 @@ const MEMORY_WANTED_MIB: u64 = 6 * 1024;
 
 /// What the first process of the namespaces runs. All text is passed as arguments. The
 /// environment is emptied, because package scripts can see it: only what the network needs is
-/// kept.
+/// kept. With a fixed seed, Python programs among them see their sets in one order every time.
 const ENTER: &str = r#"set -e
 umask 022
 scratch=$1 size=$2 epoch=$3
@@ -27,6 +27,7 @@ if [ "$size" -gt 0 ]; then
 fi
 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
     LC_ALL=C.UTF-8 TMPDIR="$scratch" SOURCE_DATE_EPOCH="$epoch" INITRD=No \
+    PYTHONHASHSEED=0 \
     ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
     ${no_proxy:+no_proxy="$no_proxy"} "$@""#;
 

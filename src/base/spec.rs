@@ -37,6 +37,8 @@ pub struct Spec {
     /// What GRUB's core runs first: finds the root file system.
     pub early_grub: String,
     pub machine_id: String,
+    /// The newest date that any file has in the end, seconds since 1970.
+    pub epoch: u64,
     pub wishes: Wishes,
 }
 

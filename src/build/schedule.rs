@@ -29,11 +29,30 @@ where
         let lane = lane(stage.clone(), gates.clone(), machine.clone(), act.clone());
         lanes.spawn(lane);
     }
+    first_failure(lanes).await
+}
+
+/// Runs all steps of `stage` at once: for steps that only wait, of which none needs another.
+pub async fn run_at_once<F, Fut, E>(stage: &Stage, machines: &[String], act: F) -> Result<(), E>
+where
+    F: Fn(String, usize) -> Fut,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Send + 'static,
+{
+    let mut lanes = JoinSet::new();
+    for (index, step) in stage.steps.iter().enumerate() {
+        for machine in step.machines.iter().filter(|machine| machines.contains(machine)) {
+            lanes.spawn(act(machine.clone(), index));
+        }
+    }
+    first_failure(lanes).await
+}
+
+/// Waits for all lanes, or for the first that fails: dropping the set ends the others.
+async fn first_failure<E: 'static>(mut lanes: JoinSet<Result<(), E>>) -> Result<(), E> {
     while let Some(ended) = lanes.join_next().await {
         match ended {
-            Ok(Ok(())) => {}
-            // Dropping the set ends the other lanes.
-            Ok(Err(e)) => return Err(e),
+            Ok(result) => result?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
@@ -99,6 +118,34 @@ mod tests {
     fn stage(steps: Vec<Step>) -> Arc<Stage> {
         let at = Place { file: "s.yaml".into(), line: 1, column: 1 };
         Arc::new(Stage { name: "s".into(), title: "S".into(), steps, checks: vec![], at })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_of_one_machine_run_at_once_and_the_first_failure_counts() {
+        let stage = Stage::clone(&stage(vec![
+            step("slow", &["a"], None, &[]),
+            step("quick", &["a", "b", "gone"], None, &[]),
+        ]));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let act = |fail: bool| {
+            let seen = seen.clone();
+            move |machine: String, index: usize| {
+                let seen = seen.clone();
+                async move {
+                    tokio::time::sleep(Duration::from_secs(if index == 0 { 60 } else { 1 })).await;
+                    seen.lock().unwrap().push(format!("{machine}{index}"));
+                    if fail { Err(machine) } else { Ok(()) }
+                }
+            }
+        };
+        let machines = ["a".to_owned(), "b".to_owned()];
+        run_at_once(&stage, &machines, act(false)).await.unwrap();
+        let mut order = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(order.pop().as_deref(), Some("a0"));
+        order.sort();
+        assert_eq!(order, ["a1", "b1"]);
+        run_at_once(&stage, &machines, act(true)).await.unwrap_err();
+        assert!(!seen.lock().unwrap().contains(&"a0".to_owned()), "the others go on");
     }
 
     /// Runs a stage whose steps take 20 ms and says in which order they ended.

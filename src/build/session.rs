@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{BuildError, Env, bases::ensure_bases, freeze, stage::run_stage};
+use super::{
+    BuildError, Env,
+    bases::ensure_bases,
+    freeze,
+    stage::{run_stage, run_waits},
+};
 use crate::backend::Clock;
 use crate::digest::LayerId;
 use crate::event::Event;
@@ -191,7 +196,7 @@ pub async fn wait_until_ready(
     waits: Option<Stage>,
 ) -> Result<(), BuildError> {
     let Some(waits) = waits else { return Ok(()) };
-    if let Err(error) = run_stage(env, running, &waits).await {
+    if let Err(error) = run_waits(env, running, &waits).await {
         let at = failed_at(&error);
         running.record.set_state(&env.store, State::Failed { stage: waits.name, at })?;
         return Err(error);

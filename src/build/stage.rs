@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::schedule::run_steps;
+use super::schedule::{run_at_once, run_steps};
 use super::{BuildError, Env};
 use crate::backend::agent::Agent;
 use crate::host::{HostError, files};
@@ -22,17 +22,30 @@ pub async fn run_stage(env: &Env, running: &Running, stage: &Stage) -> Result<()
     let contexts = Arc::new(contexts(env, running).await?);
     let machines: Vec<String> = running.guests.keys().cloned().collect();
     let (of_step, steps_of) = (contexts.clone(), stage.clone());
-    let act = move |machine: String, index: usize| {
-        let (contexts, stage) = (of_step.clone(), steps_of.clone());
-        async move {
-            let Some(context) = contexts.iter().find(|c| c.agent.machine() == machine) else {
-                return Ok(());
-            };
-            steps::perform(context, &stage.steps[index]).await.map_err(BuildError::from)
-        }
-    };
+    let act = move |machine, index| perform(of_step.clone(), steps_of.clone(), machine, index);
     run_steps(&stage, &machines, act).await?;
     run_checks(&contexts, &stage).await
+}
+
+/// Waits for everything that the steps of `waits` wait for, all at once.
+pub async fn run_waits(env: &Env, running: &Running, waits: &Stage) -> Result<(), BuildError> {
+    let waits = Arc::new(waits.clone());
+    let contexts = Arc::new(contexts(env, running).await?);
+    let machines: Vec<String> = running.guests.keys().cloned().collect();
+    let act = |machine, index| perform(contexts.clone(), waits.clone(), machine, index);
+    run_at_once(&waits, &machines, act).await
+}
+
+async fn perform(
+    contexts: Arc<Vec<StepContext>>,
+    stage: Arc<Stage>,
+    machine: String,
+    index: usize,
+) -> Result<(), BuildError> {
+    let Some(context) = contexts.iter().find(|c| c.agent.machine() == machine) else {
+        return Ok(());
+    };
+    Ok(steps::perform(context, &stage.steps[index]).await?)
 }
 
 async fn contexts(env: &Env, running: &Running) -> Result<Vec<StepContext>, BuildError> {

@@ -68,7 +68,10 @@ fn in_use(store: &Store) -> Result<InUse, Failure> {
                 (Some(layer), _) => in_use.layers.push(layer),
                 (None, Some(file)) => in_use.files.push(file),
                 // It stands on images, and its record is too old to say which: they all stay.
-                (None, None) => in_use.files.extend(store.images()?.into_iter().map(|i| i.dir)),
+                (None, None) => {
+                    in_use.files.extend(store.images()?.into_iter().map(|i| i.dir));
+                    in_use.files.extend(store.all_imported()?);
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::commands::{Context, Failure};
 use crate::lab::{self, ExposedStatus, MachineStatus, Status};
 use crate::store::Store;
 use crate::ui;
-use crate::ui::text::size;
+use crate::ui::text::{clean, clean_lines, size};
 
 /// Shows one lab or all.
 pub async fn run(ctx: &Context, args: StatusArgs) -> Result<(), Failure> {
@@ -41,15 +41,17 @@ fn show(ctx: &Context, all: &[Status]) {
 
 fn describe(status: &Status) -> String {
     if let Some(because) = &status.unknown_because {
-        return format!("{}: {}, because {because}\n", status.name, status.state);
+        return clean_lines(&format!("{}: {}, because {because}", status.name, status.state))
+            + "\n";
     }
-    let mut text = format!("{} ({}): {}", status.name, status.recipe, status.state);
+    let heading = format!("{} ({}): {}", status.name, status.recipe, status.state);
+    let mut text = clean(&heading);
     if status.running {
         text.push_str(&format!(", {} ({})", status.accelerator, status.accelerator_reason));
     }
     text.push('\n');
     if let Some(at) = &status.failed_at {
-        text.push_str(&format!("failed: {at}\n"));
+        text.push_str(&format!("failed: {}\n", clean(at)));
     }
     let heading = ["machine", "state", "addresses", "cpus", "memory", "overlay"];
     text.push_str(&ui::table(&heading, status.machines.iter().map(row)));

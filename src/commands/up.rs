@@ -152,12 +152,14 @@ async fn up_images(ctx: &Context, args: &UpArgs) -> Result<(), Failure> {
         ));
     }
     let env = ctx.env()?;
+    // The lock comes first: while it is held, nothing in the store is freed.
+    let named = Manifest::read(&args.source)?.topology.lab;
+    let name = args.name.clone().unwrap_or(named);
+    let _lock = lock_lab(&env.store, &name, "bringing up")?;
     let (manifest, folder) = tokio::select! {
         imported = bundle::import(&env.store, &args.source, &env.events) => imported?,
         () = ctx.cancel.cancelled() => return Err(Failure::interrupted()),
     };
-    let name = args.name.clone().unwrap_or_else(|| manifest.topology.lab.clone());
-    let _lock = lock_lab(&env.store, &name, "bringing up")?;
     let source = std::path::absolute(&args.source).map_err(Failure::failed)?;
     refuse_other(&env, &name, &source).await?;
     let start = ctx.start_options()?;

@@ -24,19 +24,26 @@ type Boot = BTreeMap<String, Fingerprint>;
 /// Boots N copies and compares them with the first.
 pub async fn run(ctx: &Context, args: VerifyArgs) -> Result<(), Failure> {
     let env = ctx.env()?;
-    let (manifest, folder) = match is_images(&args.source) {
-        true => bundle::import(&env.store, &args.source, &env.events).await?,
-        false => {
-            let stored = images::wanted(&env.store, Some(&args.source))?;
-            (Manifest::read(&stored.dir)?, stored.dir)
-        }
+    let from_elsewhere = is_images(&args.source);
+    let folder = match from_elsewhere {
+        true => args.source.clone(),
+        false => images::wanted(&env.store, Some(&args.source))?.dir,
+    };
+    let manifest = Manifest::read(&folder)?;
+    let mut name = format!("verify-{}", manifest.topology.lab);
+    name.truncate(32);
+    // From here on, nothing in the store is freed.
+    let _lock = lock_lab(&env.store, &name, "verifying")?;
+    let (manifest, folder) = match from_elsewhere {
+        true => tokio::select! {
+            imported = bundle::import(&env.store, &folder, &env.events) => imported?,
+            () = ctx.cancel.cancelled() => return Err(Failure::interrupted()),
+        },
+        false => (manifest, folder),
     };
     for image in &manifest.images {
         bundle::check_digest(&folder.join(&image.file), &image.sha256)?;
     }
-    let mut name = format!("verify-{}", manifest.topology.lab);
-    name.truncate(32);
-    let _lock = lock_lab(&env.store, &name, "verifying")?;
     let compared = tokio::select! {
         compared = compare(ctx, &env, &name, &manifest, &folder, args.boots) => compared,
         () = ctx.cancel.cancelled() => Err(Failure::interrupted()),

@@ -34,7 +34,7 @@ pub enum GarbageKind {
     Snapshot,
     /// A layer that nothing kept stands on.
     Layer,
-    /// Images of a snapshot that was replaced.
+    /// Images of a snapshot that was replaced, or from elsewhere.
     Images,
 }
 
@@ -69,15 +69,21 @@ impl Store {
     }
 
     fn idle_images(&self, kept: &[Snapshot], in_use: &InUse) -> Result<Vec<Garbage>, StoreError> {
+        let used = |dir: &Path| in_use.files.iter().any(|file| file.starts_with(dir));
         let is_idle = |images: &StoredImages| {
-            let used = in_use.files.iter().any(|file| file.starts_with(&images.dir));
-            !used && !kept.iter().any(|snapshot| snapshot.id == images.id)
+            !used(&images.dir) && !kept.iter().any(|snapshot| snapshot.id == images.id)
         };
-        let idle = self.images()?.into_iter().filter(is_idle).map(|images| {
+        let of_snapshots = self.images()?.into_iter().filter(is_idle).map(|images| {
             let title = format!("images of snapshot {}", images.id.short());
             Garbage::new(GarbageKind::Images, title, images.dir)
         });
-        Ok(idle.collect())
+        // Whoever handed them out has them still.
+        let imported = self.all_imported()?.into_iter().filter(|dir| !used(dir));
+        let imported = imported.map(|dir| {
+            let title = "images from elsewhere that no lab stands on".to_owned();
+            Garbage::new(GarbageKind::Images, title, dir)
+        });
+        Ok(of_snapshots.chain(imported).collect())
     }
 
     fn idle_layers(&self, kept: &[Snapshot], in_use: &InUse) -> Result<Vec<Garbage>, StoreError> {

@@ -1,6 +1,6 @@
 //! What must not be in an image: traces of the build, and whatever differs from one to the next.
 
-use super::{Tree, TreeError};
+use super::{Tree, TreeError, bytecode};
 
 /// Files, and everything in folders, that the build leaves behind.
 const TRACES: &[&str] = &[
@@ -37,6 +37,7 @@ impl Tree<'_> {
         for pattern in TRACES {
             self.root.remove_matching(pattern)?;
         }
+        bytecode::remove_stale(&self.root, self.spec.epoch)?;
         self.root.write("etc/apt/apt.conf.d/90no-recommends", APT_CONF.as_bytes(), 0o644)?;
         let machine_id = format!("{}\n", self.spec.machine_id);
         self.root.write("etc/machine-id", machine_id.as_bytes(), 0o444)?;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod boot;
+mod bytecode;
 mod cache;
 mod cleanup;
 mod first_start;

@@ -114,6 +114,17 @@ impl Root {
         Ok(Some(bytes))
     }
 
+    /// The first `most` bytes of a file; fewer where it is shorter, none where there is none.
+    pub fn head(&self, path: &str, most: u64) -> Result<Vec<u8>, HostError> {
+        let mut bytes = Vec::new();
+        if let Ok(fd) = self.open_in(path, OFlags::RDONLY | OFlags::NONBLOCK) {
+            let on_host = self.path.join(path.trim_start_matches('/'));
+            let read = File::from(fd).take(most).read_to_end(&mut bytes);
+            read.map_err(HostError::file("read", &on_host))?;
+        }
+        Ok(bytes)
+    }
+
     /// A file opened for reading.
     pub fn reader(&self, path: &str) -> Result<File, HostError> {
         let fd = self.open_in(path, OFlags::RDONLY).map_err(self.fail("open", path))?;
