@@ -8,7 +8,7 @@ use std::fs;
 
 use labbuild::backend::{AccelChoice, Clock};
 use labbuild::event::Events;
-use labbuild::lab::{self, Backing, Record, StartOptions};
+use labbuild::lab::{self, Backing, Begun, Record, StartOptions};
 use labbuild::store::Store;
 use support::stored::{NOBODY, machine, record};
 use support::{Labbuild, text};
@@ -121,6 +121,7 @@ async fn a_start_that_fails_at_once_can_be_looked_at_and_ended() {
             clock: Clock::Host,
             unsafe_cache: false,
             self_exe: vec![],
+            begun: Begun::default(),
         };
         for _again in 1..=2 {
             let backings = BTreeMap::from([("one".to_owned(), backing.clone())]);

@@ -3,6 +3,7 @@
 mod bases;
 mod freeze;
 mod install;
+mod locking;
 mod schedule;
 mod seal;
 mod session;
@@ -13,6 +14,7 @@ pub use seal::{refresh_manifest, seal};
 pub use session::{Options, Outcome, forget_from, up, wait_until_ready};
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::backend::BackendError;
 use crate::backend::agent::AgentError;
@@ -53,6 +55,14 @@ pub enum BuildError {
         machine: String,
         /// `- bash 5.2-1` and `+ bash 5.2-2` lines.
         difference: Vec<String>,
+    },
+    /// The lock does not say what bases consist of, and was to.
+    #[error("{} does not say what every base consists of:\n  {}\n  run `labbuild up` without --locked: it writes the lock; commit that with the recipe", .lock.display(), .open.join("\n  "))]
+    NotLocked {
+        /// The lock file.
+        lock: PathBuf,
+        /// Which bases, and why.
+        open: Vec<String>,
     },
     /// The recipe's plan.
     #[error(transparent)]
