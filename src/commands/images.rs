@@ -41,6 +41,8 @@ pub fn run(ctx: &Context, _args: &ImagesArgs) -> Result<(), Failure> {
 /// Copies images and manifest into a folder.
 pub async fn export(ctx: &Context, args: ExportArgs) -> Result<(), Failure> {
     let store = ctx.store()?;
+    // While it is held, nothing in the store is freed.
+    let _lock = store.lock("export", "copying images out", &ctx.events).await?;
     let images = wanted(&store, args.source.as_deref())?;
     let manifest = bundle::export(&images, &args.dir, &ctx.events).await?;
     let total: u64 = manifest.images.iter().map(|i| i.size).sum();

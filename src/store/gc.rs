@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{Snapshot, Store, StoreError, StoredImages};
 use crate::digest::LayerId;
-use crate::host::files;
+use crate::host::{HostError, files};
 
 /// One thing that can be removed.
 #[derive(Debug, Clone)]
@@ -113,7 +114,14 @@ impl Store {
 
     /// Removes one thing found by [`garbage`](Self::garbage).
     pub fn discard(&self, garbage: &Garbage) -> Result<(), StoreError> {
-        Ok(files::remove(&garbage.path)?)
+        // Out of the way in one step: a removal that is cut short leaves nothing half there.
+        let work = self.work_dir("freeing")?;
+        let away = work.path().join("garbage");
+        match fs::rename(&garbage.path, &away) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(HostError::file("remove", &garbage.path))?,
+        }
+        Ok(files::remove(&away)?)
     }
 }
 
