@@ -37,7 +37,7 @@ impl Tree<'_> {
         for pattern in TRACES {
             self.root.remove_matching(pattern)?;
         }
-        bytecode::remove_stale(&self.root, self.spec.epoch)?;
+        bytecode::go_by_date(&self.root, self.spec.epoch)?;
         self.root.write("etc/apt/apt.conf.d/90no-recommends", APT_CONF.as_bytes(), 0o644)?;
         let machine_id = format!("{}\n", self.spec.machine_id);
         self.root.write("etc/machine-id", machine_id.as_bytes(), 0o444)?;

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, mkdirat, openat2,
-    readlinkat, statat, symlinkat, unlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fchmod, fchown, fstat, mkdirat,
+    openat2, readlinkat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -114,15 +114,21 @@ impl Root {
         Ok(Some(bytes))
     }
 
-    /// The first `most` bytes of a file; fewer where it is shorter, none where there is none.
-    pub fn head(&self, path: &str, most: u64) -> Result<Vec<u8>, HostError> {
-        let mut bytes = Vec::new();
-        if let Ok(fd) = self.open_in(path, OFlags::RDONLY | OFlags::NONBLOCK) {
-            let on_host = self.path.join(path.trim_start_matches('/'));
-            let read = File::from(fd).take(most).read_to_end(&mut bytes);
-            read.map_err(HostError::file("read", &on_host))?;
-        }
-        Ok(bytes)
+    /// The content of what is an ordinary file itself, and no link to one.
+    pub fn read_real(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let Ok((dir, name)) = self.spot(path) else { return Ok(None) };
+        let is_file = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile);
+        if is_file { self.read(path) } else { Ok(None) }
+    }
+
+    /// When an ordinary file was last written, in seconds since 1970, and its length in bytes; links
+    /// are followed.
+    pub fn date_and_length(&self, path: &str) -> Option<(u64, u64)> {
+        let found = fstat(self.open_in(path, OFlags::PATH).ok()?).ok()?;
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        is_file.then_some(())?;
+        Some((found.st_mtime.try_into().ok()?, found.st_size.try_into().ok()?))
     }
 
     /// A file opened for reading.
