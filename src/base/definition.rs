@@ -79,6 +79,9 @@ pub struct FirstStart {
     /// Paths that are removed; `*` in the last component matches anything.
     #[serde(default)]
     pub remove: Vec<String>,
+    /// Files of JSON that are written anew with their keys in order; absent ones are passed over.
+    #[serde(default)]
+    pub sort: Vec<String>,
     /// Files that are added.
     #[serde(default)]
     pub files: Vec<AddedFile>,
@@ -311,7 +314,8 @@ impl Reader<'_> {
     }
 
     fn first_start(&mut self, first: &Spanned<FirstStart>) {
-        let paths = first.value.remove.iter().chain(first.value.files.iter().map(|f| &f.path));
+        let FirstStart { remove, sort, files, .. } = &first.value;
+        let paths = remove.iter().chain(sort).chain(files.iter().map(|f| &f.path));
         for path in paths {
             let inside =
                 path.starts_with('/') && path.len() > 1 && !path.split('/').any(|c| c == "..");

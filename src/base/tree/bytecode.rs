@@ -65,7 +65,7 @@ fn one(root: &Root, path: &str, source: &str, epoch: u64) -> Result<(), HostErro
     for (place, word) in bytes[4..HEADER].chunks_exact_mut(4).zip(header) {
         place.copy_from_slice(&word.to_le_bytes());
     }
-    root.write(path, &bytes, 0o644)
+    root.overwrite(path, &bytes)
 }
 
 fn flags_and_date(bytes: &[u8]) -> Option<(u32, u32)> {

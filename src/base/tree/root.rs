@@ -101,6 +101,14 @@ impl Root {
         File::from(fd).write_all(bytes).map_err(HostError::file("write", &on_host))
     }
 
+    /// Other content for a file that is there; owner and mode stay.
+    pub fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<(), HostError> {
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW;
+        let fd = self.open_in(path, flags).map_err(self.fail("write", path))?;
+        let on_host = self.path.join(path.trim_start_matches('/'));
+        File::from(fd).write_all(bytes).map_err(HostError::file("write", &on_host))
+    }
+
     /// The content of a file; `None` when there is none.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         let fd = match self.open_in(path, OFlags::RDONLY | OFlags::NONBLOCK) {
