@@ -36,8 +36,11 @@ dpkg-query -W
 systemctl list-unit-files --no-legend --state=enabled | awk '{ print $1 }'
 find /etc -type f ! -path '*/ssh/ssh_host_*' ! -path '*/fernet-keys/*' ! -path '*/credential-keys/*' \
   ! -name initiatorname.iscsi ! -name machine-id ! -name 'ssl-cert-snakeoil*' ! -name '*-' \
-  ! -name ld.so.cache ! -name adjtime ! -path '/etc/libvirt/*' \
+  ! -name ld.so.cache ! -name adjtime ! -path '/etc/libvirt/*' ! -path '/etc/iptables/rules.*' \
   -exec sha256sum {} + | sort -k 2
+# Rules are saved with the time, and with how many packets they saw.
+rules=/etc/iptables/rules.v4
+if [ -e $rules ]; then sed -E '/^#/d; s/ \[[0-9]+:[0-9]+\]$//' $rules; fi
 ";
 
 /// An emptied store and a copy of the recipes, of which this lab keeps its first `chapters`.
