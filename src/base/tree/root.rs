@@ -124,10 +124,10 @@ impl Root {
 
     /// The content of what is an ordinary file itself, and no link to one.
     pub fn read_real(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        let Ok((dir, name)) = self.spot(path) else { return Ok(None) };
-        let is_file = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile);
-        if is_file { self.read(path) } else { Ok(None) }
+        match self.kind(path) {
+            Some(FileType::RegularFile) => self.read(path),
+            _ => Ok(None),
+        }
     }
 
     /// When an ordinary file was last written, in seconds since 1970, and its length in bytes; links
@@ -204,9 +204,14 @@ impl Root {
 
     /// Whether this is a folder and no link to one.
     pub fn is_real_dir(&self, path: &str) -> bool {
-        let Ok((dir, name)) = self.spot(path) else { return false };
-        statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory)
+        self.kind(path) == Some(FileType::Directory)
+    }
+
+    /// What is there itself, links not followed.
+    fn kind(&self, path: &str) -> Option<FileType> {
+        let (dir, name) = self.spot(path).ok()?;
+        let found = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(FileType::from_raw_mode(found.st_mode))
     }
 
     /// Removes a file, a link, or a folder with all in it; absent is fine.
