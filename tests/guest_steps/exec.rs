@@ -220,8 +220,9 @@ async fn nothing_is_left_behind() {
     // The folder of this very command is there, and no other after a moment.
     let left = wait_for(&turn.agent, "ls /run/labbuild | wc -l", "1").await;
     assert_eq!(left, "1");
-    let handles = "ls -l /proc/$(pidof qemu-ga)/fd | grep -c /run/labbuild || true";
-    assert_eq!(output(&turn.agent, handles).await, "2");
+    // So are the handles of its two streams, once they are followed, and no others.
+    let handles = "sleep 1; ls -l /proc/$(pidof qemu-ga)/fd | grep -c /run/labbuild || true";
+    assert_eq!(wait_for(&turn.agent, handles, "2").await, "2");
 }
 
 /// Counts processes that have `word` as an argument (not the counting one).
