@@ -119,19 +119,30 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The compute node's base disk and its SHA-256, from the store that the main job's test fills.
-/// That test runs first (see .config/nextest.toml).
+/// The compute node's base disk and its SHA-256, from the store that the main job's test fills. That
+/// test runs first (see .config/nextest.toml); where it has not run, the base is made here.
 pub fn base_disk() -> (PathBuf, String) {
-    let layers = ground().join("store/layers");
-    let entries = fs::read_dir(&layers).into_iter().flatten().flatten();
-    for dir in entries.map(|e| e.path()) {
-        let text = fs::read_to_string(dir.join("layer.json")).unwrap_or_default();
-        let meta: Value = serde_json::from_str(&text).unwrap_or_default();
-        if meta["title"] == "base of compute1" {
-            return (dir.join("disk.qcow2"), meta["digest"].as_str().unwrap().to_owned());
-        }
+    let store = ground().join("store");
+    if let Some(found) = find_base_disk(&store) {
+        return found;
     }
-    panic!("no base of compute1 in {}: run the tests of guest_main_job first", layers.display())
+    let copy = ground().join("two-node");
+    copy_repository(&copy);
+    let recipe = copy.join("recipes/two-node");
+    let labbuild = Labbuild::at(store.clone());
+    labbuild.ok(&["up", recipe.to_str().unwrap(), "--to", "10-system"]);
+    labbuild.ok(&["down", "--all"]);
+    find_base_disk(&store).expect("the base of compute1, just made")
+}
+
+fn find_base_disk(store: &Path) -> Option<(PathBuf, String)> {
+    let entries = fs::read_dir(store.join("layers")).into_iter().flatten().flatten();
+    entries.map(|e| e.path()).find_map(|dir| {
+        let text = fs::read_to_string(dir.join("layer.json")).ok()?;
+        let meta: Value = serde_json::from_str(&text).ok()?;
+        let digest = meta["digest"].as_str()?.to_owned();
+        (meta["title"] == "base of compute1").then(|| (dir.join("disk.qcow2"), digest))
+    })
 }
 
 /// Copies `recipes`, `kickstart` and `images` of the repository into a fresh folder.
