@@ -5,13 +5,12 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use support::mini::banner;
-use support::{Labbuild, copy_repository, field, ground};
+use support::{Labbuild, copy_repository, field, flip_a_bit, ground};
 
 /// What the recipe waits for at every boot.
 const AT_BOOT: [&str; 1] = ["It accepts connections"];
@@ -177,17 +176,4 @@ fn travels_to_another_store(images: &Path) {
     assert_eq!(name.trim(), "controller.openstack.com");
     labbuild.ok(&["down"]);
     labbuild.assert_nothing_runs();
-}
-
-/// Flips one bit in the middle of a file; twice is never.
-fn flip_a_bit(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
-    let middle = SeekFrom::Start(file.metadata().unwrap().len() / 2);
-    let mut byte = [0];
-    file.seek(middle).unwrap();
-    file.read_exact(&mut byte).unwrap();
-    file.seek(middle).unwrap();
-    file.write_all(&[byte[0] ^ 1]).unwrap();
 }

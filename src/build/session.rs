@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     BuildError, Env,
     bases::ensure_bases,
-    freeze,
+    freeze, locking,
     stage::{run_stage, run_waits},
 };
 use crate::backend::Clock;
@@ -52,8 +52,7 @@ struct Ground {
 /// Brings a lab up, running the stages that are not stored.
 pub async fn up(env: &Env, plan: &mut Plan, options: &Options) -> Result<Outcome, BuildError> {
     let bases = ensure_bases(env, plan, options.locked, &options.start).await?;
-    let mut targets = plan.targets(&bases);
-    targets.truncate(options.to.map_or(usize::MAX, |index| index + 1));
+    let mut targets = plan.targets_to(&bases, options.to);
     let mut ground = last_stored(env, bases, &targets)?;
     // Layers of one stage belong to one run: a second builder of this recipe waits, and then
     // finds the work done.
@@ -87,8 +86,17 @@ async fn lock_build(env: &Env, plan: &Plan, doing: &str) -> Result<Lock, StoreEr
 }
 
 /// Forgets every stored stage of a lab from `index` on, with the images that were made of it. Waits
-/// for another builder of this recipe, whose stages these may be.
-pub async fn forget_from(env: &Env, plan: &Plan, index: usize) -> Result<(), BuildError> {
+/// for another builder of this recipe, whose stages these may be. `locked`: what `up` would refuse for
+/// want of a lock costs no stage.
+pub async fn forget_from(
+    env: &Env,
+    plan: &Plan,
+    index: usize,
+    locked: bool,
+) -> Result<(), BuildError> {
+    if locked {
+        locking::demand(plan)?;
+    }
     let _building = lock_build(env, plan, "forgetting stages of").await?;
     let stages: Vec<&str> = plan.stages[index..].iter().map(|s| s.name.as_str()).collect();
     for snapshot in env.store.snapshots()? {

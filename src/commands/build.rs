@@ -21,7 +21,7 @@ pub async fn run(ctx: &Context, args: BuildArgs) -> Result<(), Failure> {
     let name = format!("build-{}", plan.lab.name);
     let _lock = lock_lab(&env.store, &name, "building")?;
     if let Some(from) = &args.stages.from {
-        build::forget_from(&env, &plan, plan.stage_index(from)?).await?;
+        build::forget_from(&env, &plan, plan.stage_index(from)?, args.locked).await?;
     }
     if let Some((images, target)) = finished(&env, &plan, to)? {
         ctx.events.notice(match build::refresh_manifest(&images, &plan, &target)? {
@@ -56,9 +56,7 @@ fn finished(
     to: Option<usize>,
 ) -> Result<Option<(StoredImages, Target)>, Failure> {
     let Some(bases) = plan.bases() else { return Ok(None) };
-    let mut targets = plan.targets(&bases);
-    targets.truncate(to.map_or(usize::MAX, |index| index + 1));
-    let Some(last) = targets.pop() else { return Ok(None) };
+    let Some(last) = plan.targets_to(&bases, to).pop() else { return Ok(None) };
     let stored = env.store.snapshot(&last.id)?.is_some();
     let images = env.store.images_of(&last.id).filter(|_| stored);
     Ok(images.map(|images| (images, last)))

@@ -24,7 +24,7 @@ pub async fn run(ctx: &Context, args: UpArgs) -> Result<(), Failure> {
     refuse_other(&env, &name, &plan.lab.dir).await?;
     let to = args.stages.to.as_deref().map(|s| plan.stage_index(s)).transpose()?;
     if let Some(from) = &args.stages.from {
-        build::forget_from(&env, &plan, plan.stage_index(from)?).await?;
+        build::forget_from(&env, &plan, plan.stage_index(from)?, args.locked).await?;
     }
     say_kickstart_notices(ctx, &plan);
     let start = ctx.start_options()?;
@@ -63,9 +63,7 @@ async fn refuse_other(env: &Env, name: &str, source: &Path) -> Result<(), Failur
 
 /// The snapshot that a recipe leads to; without stages, none; unknown while a base is to be made.
 fn wanted(plan: &Plan, options: &Options) -> Option<Option<LayerId>> {
-    let mut targets = plan.targets(&plan.bases()?);
-    targets.truncate(options.to.map_or(usize::MAX, |index| index + 1));
-    Some(targets.last().map(|target| target.id))
+    Some(plan.targets_to(&plan.bases()?, options.to).last().map(|target| target.id))
 }
 
 /// Whether the lab already runs at the wanted snapshot.

@@ -212,6 +212,13 @@ impl Plan {
         targets
     }
 
+    /// The stages up to the one at index `to` and with it; all without `to`.
+    pub fn targets_to(&self, bases: &BTreeMap<String, LayerId>, to: Option<usize>) -> Vec<Target> {
+        let mut targets = self.targets(bases);
+        targets.truncate(to.map_or(usize::MAX, |index| index + 1));
+        targets
+    }
+
     /// Position of a stage given by its name, its name without the leading number, or its
     /// number.
     pub fn stage_index(&self, wanted: &str) -> Result<usize, PlanError> {

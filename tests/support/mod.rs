@@ -7,6 +7,8 @@ pub mod mini;
 pub mod stored;
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -145,15 +147,31 @@ fn find_base_disk(store: &Path) -> Option<(PathBuf, String)> {
     })
 }
 
-/// Copies `recipes`, `kickstart` and `images` of the repository into a fresh folder.
+/// Copies `recipes`, `stages`, `kickstart` and `images` of the repository into a fresh folder.
 pub fn copy_repository(to: &Path) {
     let _ = fs::remove_dir_all(to);
-    fs::create_dir_all(to).unwrap();
     for part in ["recipes", "stages", "kickstart", "images"] {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(part);
-        let status = Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
-        assert!(status.success());
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(part), &to.join(part));
     }
+}
+
+/// Copies a folder; what was at `to` is gone.
+pub fn copy(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    assert!(Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
+}
+
+/// Flips one bit in the middle of a file; twice is never.
+pub fn flip_a_bit(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let middle = SeekFrom::Start(file.metadata().unwrap().len() / 2);
+    let mut byte = [0];
+    file.seek(middle).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(middle).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
 }
 
 /// Names of events of one kind, by one of their fields.
