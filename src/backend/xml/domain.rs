@@ -42,7 +42,7 @@ pub(in crate::backend) fn domain(
         .child(operating_system(spec)?)
         .child(element("features").children([element("acpi"), element("apic")]))
         .child(cpu(spec)?)
-        .child(clock(spec.clock))
+        .child(clock(spec.clock, accelerator))
         .child(element("on_poweroff").text("destroy"))
         .child(element("on_reboot").text(on_reboot(&spec.boot)))
         .child(element("on_crash").text("destroy"))
@@ -87,7 +87,16 @@ fn cpu(spec: &DomainSpec) -> Result<Element, BackendError> {
         .child(element("model").attr("fallback", "forbid").text(model)))
 }
 
-fn clock(clock: Clock) -> Element {
+/// On a busy host, the ticks of an emulated machine come late. A kernel that has nothing but these
+/// ticks to judge the processor's counter by calls the counter unstable then, keeps time by the slow
+/// ACPI timer, and may wait forever for its second processor if that happens just then (Linux 6.1:
+/// `check_tsc_sync_target` waits for a source that has left). With an HPET it has a clock to judge by.
+/// Under KVM a kernel has kvm-clock, and an HPET only costs.
+fn clock(clock: Clock, accelerator: AcceleratorKind) -> Element {
+    let hpet = match accelerator {
+        AcceleratorKind::Kvm => "no",
+        AcceleratorKind::Tcg => "yes",
+    };
     let base = match clock {
         Clock::Host => element("clock").attr("offset", "utc"),
         Clock::Fixed(epoch) => {
@@ -96,7 +105,7 @@ fn clock(clock: Clock) -> Element {
     };
     base.child(element("timer").attr("name", "rtc").attr("tickpolicy", "catchup"))
         .child(element("timer").attr("name", "pit").attr("tickpolicy", "delay"))
-        .child(element("timer").attr("name", "hpet").attr("present", "no"))
+        .child(element("timer").attr("name", "hpet").attr("present", hpet))
 }
 
 fn devices(spec: &DomainSpec) -> Result<Element, BackendError> {

@@ -66,6 +66,14 @@ fn a_domain_in_full() {
 }
 
 #[test]
+fn only_emulated_machines_have_an_hpet() {
+    for (accelerator, present) in [(AcceleratorKind::Kvm, "no"), (AcceleratorKind::Tcg, "yes")] {
+        let xml = domain(&spec(), accelerator).unwrap();
+        assert!(xml.contains(&format!(r#"<timer name="hpet" present="{present}"/>"#)), "{xml}");
+    }
+}
+
+#[test]
 fn an_installer_is_started_by_its_kernel_reads_its_answers_and_never_restarts() {
     let boot = Boot::Installer(installer());
     let xml = domain(&DomainSpec { boot, ..spec() }, AcceleratorKind::Tcg).unwrap();
