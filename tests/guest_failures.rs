@@ -7,12 +7,11 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::field;
-use support::mini::{Mini, OWN_ADDRESS, banner, base_definition, second};
+use support::mini::{Mini, OWN_ADDRESS, banner, second};
+use support::{field, signal};
 
 #[test]
 fn a_failing_step_is_a_place_to_stand() {
@@ -95,8 +94,7 @@ fn ctrl_c_leaves_nothing_running() {
     let mini = Mini::new("interrupted");
     let mut up = mini.labbuild.spawn(&["up", &mini.recipe()]);
     std::thread::sleep(Duration::from_secs(15));
-    let status = Command::new("kill").args(["-INT", &up.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    signal(&up, "-INT");
     assert_eq!(up.wait().unwrap().code(), Some(130));
     mini.labbuild.assert_nothing_runs();
     mini.labbuild.ok(&["up", &mini.recipe()]);
@@ -120,11 +118,9 @@ fn a_second_labbuild_says_who_is_at_work() {
 #[test]
 fn another_disk_than_the_one_named_is_refused() {
     let mini = Mini::new("other-disk");
-    let definition = base_definition();
-    let (head, _) = definition.rsplit_once("sha256: ").unwrap();
-    mini.write("images/mini.yaml", &format!("{head}sha256: {}\n", "ab".repeat(32)));
+    let named = mini.name_another_disk();
     let error = mini.labbuild.fails(1, &["up", &mini.recipe()]);
-    assert!(error.contains(&"ab".repeat(32)), "{error}");
+    assert!(error.contains(&named), "{error}");
     mini.finish();
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use installer_fixture::Fixture;
 use labbuild::digest::Digest;
 use serde_json::Value;
-use support::{Labbuild, ground, text};
+use support::{Labbuild, ground, signal, text};
 
 const LAB: &str = "\
 schema: 1
@@ -141,11 +141,6 @@ impl Recipe {
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
 }
 
 /// The events of `up` until the base is stored and the lab itself begins to boot. It has no

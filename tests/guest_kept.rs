@@ -6,13 +6,12 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use labbuild::store::Store;
 use serde_json::Value;
 use support::mini::{Mini, base_definition, second};
-use support::{copy, field, flip_a_bit, ground};
+use support::{copy, field, flip_a_bit, ground, signal};
 
 /// What is written there is gone with the machine's power.
 const MARK: &str = "/run/mark";
@@ -46,11 +45,9 @@ fn a_name_is_not_taken_from_it(mini: &Mini) {
 }
 
 fn a_base_that_cannot_be_made_ends_nothing(mini: &Mini) {
-    let definition = base_definition();
-    let (head, _) = definition.rsplit_once("sha256: ").unwrap();
-    mini.write("images/mini.yaml", &format!("{head}sha256: {}\n", "ab".repeat(32)));
+    mini.name_another_disk();
     mini.labbuild.fails(1, &["up", &mini.recipe()]);
-    mini.write("images/mini.yaml", &definition);
+    mini.write("images/mini.yaml", &base_definition());
     still_runs(mini);
 }
 
@@ -68,8 +65,7 @@ fn ctrl_c_while_waiting_ends_nothing(mini: &Mini) {
         assert!(begun.elapsed() < Duration::from_secs(60), "it does not wait");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let status = Command::new("kill").args(["-INT", &up.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    signal(&up, "-INT");
     assert_eq!(up.wait().unwrap().code(), Some(130));
     drop(builder);
     still_runs(mini);

@@ -102,6 +102,15 @@ impl Mini {
         fs::write(self.dir.join("mini").join(file), text).unwrap();
     }
 
+    /// Names a SHA-256 for the base that it has not; gives that.
+    pub fn name_another_disk(&self) -> String {
+        let definition = base_definition();
+        let (head, _) = definition.rsplit_once("sha256: ").unwrap();
+        let named = "ab".repeat(32);
+        self.write("images/mini.yaml", &format!("{head}sha256: {named}\n"));
+        named
+    }
+
     /// Exposes port 22 under these names alone, each with more keys of its own.
     pub fn expose(&self, ports: &[(&str, &str)]) {
         let line = |(name, more): &(&str, &str)| {

@@ -155,6 +155,12 @@ pub fn copy_repository(to: &Path) {
     }
 }
 
+/// Sends a signal, `-INT` for one.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 /// Copies a folder; what was at `to` is gone.
 pub fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);

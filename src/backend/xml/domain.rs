@@ -88,10 +88,10 @@ fn cpu(spec: &DomainSpec) -> Result<Element, BackendError> {
 }
 
 /// On a busy host, the ticks of an emulated machine come late. A kernel that has nothing but these
-/// ticks to judge the processor's counter by calls the counter unstable then, keeps time by the slow
-/// ACPI timer, and may wait forever for its second processor if that happens just then (Linux 6.1:
+/// ticks to judge the processor's counter by calls the counter unstable then, keeps time by the ACPI
+/// timer, and may wait forever for its second processor if that happens just then (seen with Linux 6.1:
 /// `check_tsc_sync_target` waits for a source that has left). With an HPET it has a clock to judge by.
-/// Under KVM a kernel has kvm-clock, and an HPET only costs.
+/// Under KVM a kernel has kvm-clock.
 fn clock(clock: Clock, accelerator: AcceleratorKind) -> Element {
     let hpet = match accelerator {
         AcceleratorKind::Kvm => "no",
