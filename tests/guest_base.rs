@@ -229,6 +229,54 @@ async fn a_failing_post_script_names_its_line_and_shows_its_output() {
     assert!(text.contains("the disk is too round"), "{text}");
 }
 
+/// A hook that hands on to labbuild's own, after putting a `ucf` into the tree that openssh-server's
+/// script comes upon first.
+fn hook_with_ucf(dir: &Path, first: &str) -> Vec<std::ffi::OsString> {
+    let hook = dir.join("hook");
+    let labbuild = env!("CARGO_BIN_EXE_labbuild");
+    let text = format!(
+        "#!/bin/sh -e
+if [ \"$MMDEBSTRAP_HOOK\" = customize ]; then
+    printf '%s\\n' '#!/bin/sh' '{first}' 'exit 7' > \"$2/usr/sbin/ucf\"
+    chmod 755 \"$2/usr/sbin/ucf\"
+fi
+exec {labbuild} internal customize \"$1\" \"$2\"
+"
+    );
+    std::fs::write(&hook, text).unwrap();
+    vec!["sh".into(), hook.into()]
+}
+
+#[tokio::test]
+async fn a_package_whose_script_fails_once_is_installed_and_one_that_fails_twice_is_shown() {
+    let (_keep, dir) = work_dir("script");
+    std::fs::create_dir_all(&dir).unwrap();
+    let cache = dir.join("debs");
+    let mut request = request(&["openssh-server"], Some(&cache));
+    request.hook = hook_with_ucf(&dir, "echo the disk is too round >&2");
+    let work = dir.join("work");
+    let error = base::bootstrap(&definition(), &request, &work, &said_aloud()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("`openssh-server` could not be installed: "), "{text}");
+    assert!(text.contains("   | the disk is too round\n"), "{text}");
+    assert!(text.contains("two tries ended so"), "{text}");
+
+    request.hook = hook_with_ucf(&dir, "echo just this once >&2; rm -- \"$0\"");
+    let warnings = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = std::sync::Arc::clone(&warnings);
+    let events = Events::new(move |event| {
+        if let Event::Warning { text } = event {
+            heard.lock().unwrap().push(text);
+        }
+    });
+    let built = base::bootstrap(&definition(), &request, &work, &events).await.unwrap();
+    assert!(built.packages.iter().any(|p| p.name == "openssh-server"));
+    let warnings = warnings.lock().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("just this once"), "{warnings:?}");
+    assert!(warnings[0].ends_with("a second try went well"), "{warnings:?}");
+}
+
 #[tokio::test]
 async fn an_unknown_package_is_named_with_its_line() {
     let (_keep, dir) = work_dir("unknown");

@@ -10,6 +10,7 @@ mod bytecode;
 mod cache;
 mod cleanup;
 mod first_start;
+mod maintainer;
 mod packages;
 mod root;
 mod scripts;

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use super::super::LockedPackage;
 use super::super::spec::out;
+use super::maintainer::ScriptFailure;
 use super::{Tree, TreeError, complaint, leave};
 use crate::digest::Digest;
 use crate::host::{Cmd, HostError};
@@ -35,16 +36,37 @@ impl Tree<'_> {
     }
 
     /// Installs the packages of `packages:` steps and leaves their services off.
-    pub(super) async fn install_extra(&self) -> Result<(), TreeError> {
+    pub(super) async fn install_extra(&mut self) -> Result<(), TreeError> {
         if self.spec.extra_packages.is_empty() {
             return Ok(());
         }
         self.say("installing packages of steps");
         let before = self.enabled();
+        if let Err(error) = self.apt_install().await {
+            self.install_once_more(error).await?;
+        }
+        self.disable_new(&before).await
+    }
+
+    async fn apt_install(&self) -> Result<(), HostError> {
         let install = self.apt_get().arg("install").args(&self.spec.extra_packages);
         // apt prints what it does on standard output; the build follows standard error.
-        self.run_aloud(install).await?;
-        self.disable_new(&before).await
+        self.run_aloud(install).await.map(drop)
+    }
+
+    /// A package's script may fail by a race of its own: openstack-dashboard compresses its pages in
+    /// threads that get into each other's way, about once in a hundred times (Debian's bug 1069097).
+    /// apt goes on where it stopped, so one more try costs little; it is told.
+    async fn install_once_more(&mut self, error: HostError) -> Result<(), TreeError> {
+        let Some(first) = ScriptFailure::of(&error) else { return Err(error.into()) };
+        self.say(&format!("installing {} once more", first.package));
+        if let Err(error) = self.apt_install().await {
+            let Some(failure) = ScriptFailure::of(&error) else { return Err(error.into()) };
+            let failure = complaint(None, failure.to_string(), "two tries ended so");
+            return Err(TreeError::Complaints(vec![failure]));
+        }
+        self.warnings.push(complaint(None, first.to_string(), "a second try went well"));
+        Ok(())
     }
 
     /// apt of the host, working on the tree with mmdebstrap's configuration: the tree's own would

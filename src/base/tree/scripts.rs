@@ -55,7 +55,8 @@ impl Tree<'_> {
     }
 }
 
-fn last_lines(output: &str) -> String {
+/// The end of what a script printed, to be put behind a message.
+pub(super) fn last_lines(output: &str) -> String {
     let lines: Vec<&str> = output.lines().filter(|l| !l.trim().is_empty()).collect();
     if lines.is_empty() {
         return "it printed nothing".to_owned();
