@@ -329,14 +329,21 @@ struct Watch {
     end: Instant,
     started: bool,
     heard: Instant,
+    /// When output last came.
+    moved: Instant,
     asked: Instant,
     killed: Option<Instant>,
     pause: Duration,
 }
 
-/// Pauses between two looks at the output: at first, and after a while of nothing.
+/// Pauses between two looks at the output: at first, after a while of nothing, and at most. A look
+/// costs an emulated machine some 15 ms of its processor, so a command that has been quiet for long
+/// is looked at as rarely as is still a small part of its time.
 const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_millis(400);
+const LONGER: Duration = Duration::from_millis(400);
+const LONGEST: Duration = Duration::from_secs(2);
+/// What a pause may be of the time in which nothing came.
+const PART_OF_QUIET: u32 = 20;
 /// How long after the runner's end its mark may still come.
 const GRACE: Duration = Duration::from_secs(1);
 /// The runner's status when it could not start the command.
@@ -347,7 +354,7 @@ impl Watch {
         let now = Instant::now();
         let end = now + timeout + TO_START;
         let (killed, pause) = (None, SHORTEST);
-        Watch { timeout, end, started: false, heard: now, asked: now, killed, pause }
+        Watch { timeout, end, started: false, heard: now, moved: now, asked: now, killed, pause }
     }
 
     /// Until the next look: none while there is more to read, longer the less there is, never
@@ -366,8 +373,12 @@ impl Watch {
         if !std::mem::replace(&mut self.started, true) {
             self.end = self.heard + self.timeout;
         }
+        if moved > 0 {
+            self.moved = self.heard;
+        }
+        let most = (self.moved.elapsed() / PART_OF_QUIET).clamp(LONGER, LONGEST);
         self.pause = match moved {
-            0 => (self.pause.max(SHORTEST) * 5 / 4).min(LONGEST),
+            0 => (self.pause.max(SHORTEST) * 5 / 4).min(most),
             n if n >= CHUNK => Duration::ZERO,
             _ => SHORTEST,
         };
