@@ -45,10 +45,11 @@ has_failed() {
     looks=0
     return 1
 }
-# A question that takes long to ask would otherwise take the processor from what it waits for.
+# A question that takes long to ask would otherwise take the processor from what it waits for: a client
+# that asks a database starts for a second where machines are emulated.
 pause() {
     local took=$((SECONDS - asked))
-    sleep $((took < 1 ? 1 : took > 10 ? 10 : took))
+    sleep $((took < 1 ? 1 : took > 4 ? 12 : 3 * took))
 }
 text=$(cat)
 asked=$SECONDS
