@@ -337,7 +337,7 @@ struct Watch {
 }
 
 /// Pauses between two looks at the output: at first, after a while of nothing, and at most. A look
-/// costs an emulated machine some 15 ms of its processor, so a command that has been quiet for long
+/// costs an emulated machine some 30 ms of its processor, so a command that has been quiet for long
 /// is looked at as rarely as is still a small part of its time.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGER: Duration = Duration::from_millis(400);
