@@ -87,7 +87,8 @@ label: dos
 label-id: 0x6c616274
 2048,,L,*
 EOF
-mke2fs -q -F -t ext2 -m 0 -E offset=1048576,root_owner=0:0 -d "$tree" "$disk" 39M
+# GRUB reads a file block by block: of 4 KiB, not the 1 KiB that a small disk would get.
+mke2fs -q -F -t ext2 -b 4096 -m 0 -E offset=1048576,root_owner=0:0 -d "$tree" "$disk" 39M
 grub-mkimage -O i386-pc -d "$grub" -p '(hd0,msdos1)/boot/grub' -o "$work/core.img" \
     biosdisk part_msdos ext2 linux normal configfile
 dd if="$grub/boot.img" of="$disk" bs=440 count=1 conv=notrunc status=none
