@@ -29,11 +29,12 @@ const ASKED: [(&str, &str); 4] = [
 ];
 
 /// What of a machine must be the same however its chapters were built: packages, units, and
-/// every file of /etc that is not made at random or for this one copy.
+/// every file of /etc that is not made at random or for this one copy. Units are read from their
+/// files: systemd itself may be too busy, right after the last chapter, to answer in its 25 s.
 const END: &str = r"
 set -euo pipefail
 dpkg-query -W
-systemctl list-unit-files --no-legend --state=enabled | awk '{ print $1 }'
+systemctl --root=/ list-unit-files --no-legend --state=enabled | awk '{ print $1 }'
 find /etc -type f ! -path '*/ssh/ssh_host_*' ! -path '*/fernet-keys/*' ! -path '*/credential-keys/*' \
   ! -name initiatorname.iscsi ! -name machine-id ! -name 'ssl-cert-snakeoil*' ! -name '*-' \
   ! -name ld.so.cache ! -name adjtime ! -path '/etc/libvirt/*' ! -path '/etc/iptables/rules.*' \
