@@ -7,12 +7,15 @@ use std::process::ExitCode;
 use crate::base;
 use crate::cli::InternalArgs;
 use crate::commands::Failure;
+use crate::host::cage;
 use crate::sandbox;
 
 /// Takes a role that needs a process of its own before any thread is started.
 pub fn early(args: &InternalArgs) -> Option<ExitCode> {
     let (role, rest) = args.args.split_first()?;
     match role.to_str()? {
+        "cage" => Some(cage::cage_main(rest.iter().cloned())),
+        "probe" => Some(cage::probe_main(rest.iter().cloned())),
         "keeper" => Some(sandbox::keeper_main(rest.iter().cloned())),
         "sandbox-init" => Some(sandbox::init_main(rest.iter().cloned())),
         _ => None,

@@ -63,6 +63,12 @@ impl Cmd {
         self
     }
 
+    /// No variable of the caller's but `PATH`: what runs must not learn about the host.
+    pub fn only_path(mut self) -> Self {
+        self.inner.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", path());
+        self
+    }
+
     /// Working directory.
     pub fn dir(mut self, dir: &Path) -> Self {
         self.inner.current_dir(dir);
@@ -103,6 +109,20 @@ impl Cmd {
             (true, Err(e)) => Err(failed(&line, format!("could not be read: {e}"), stderr)),
             (false, _) => Err(failed(&line, describe(status), stderr)),
         }
+    }
+
+    /// As [`run_with`](Self::run_with), with standard output going to `stdout`.
+    pub async fn run_into(
+        mut self,
+        stdout: Stdio,
+        on_line: impl FnMut(&str),
+    ) -> Result<(), HostError> {
+        let line = self.line();
+        self.inner.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        let mut child = self.inner.spawn().map_err(|e| not_started(&line, e))?;
+        let stderr = keep_stderr(child.stderr.take(), on_line).await;
+        let status = child.wait().await.map_err(|e| failed(&line, e.to_string(), String::new()))?;
+        if status.success() { Ok(()) } else { Err(failed(&line, describe(status), stderr)) }
     }
 
     /// Runs with the caller's own terminal; gives back the exit status.

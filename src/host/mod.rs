@@ -1,7 +1,10 @@
 //! The host: child processes and files. The only place that spawns.
 
+pub mod cage;
 mod command;
 pub mod files;
+pub mod ids;
+pub mod view;
 
 pub use command::{Cmd, Output};
 
