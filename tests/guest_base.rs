@@ -119,7 +119,7 @@ fn request(extra: &[&str], cache: Option<&Path>) -> Request {
             hash_seed: "11111111-2222-4333-8444-666666666666".into(),
             label_id: 0x1abb_0001,
         },
-        hook: [env!("CARGO_BIN_EXE_labbuild"), "internal", "customize"].map(Into::into).to_vec(),
+        program: env!("CARGO_BIN_EXE_labbuild").into(),
         deb_cache: cache.map(Path::to_owned),
         in_memory: true,
     }

@@ -1,38 +1,53 @@
-//! A base of kind *bootstrap*, from the outside: checks first, then mmdebstrap in its
-//! namespaces, then the disk.
+//! A base of kind *bootstrap*, from the outside: checks first, then packages are fetched, then mmdebstrap
+//! makes the tree in its cage, then the disk.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::accept::{accept, fault_at};
 use super::definition::{Bootstrap, is_package};
-use super::namespace::{Scratch, check_programs};
+use super::fetch::{Ask, Fetch, Fetched, names};
 use super::progress::{Lines, Task};
-use super::spec::{Complaint, Spec, Wishes, out};
+use super::scratch::{check_programs, in_memory};
+use super::spec::{Complaint, Spec, Wishes, out, read_json};
 use super::{BaseError, Built, LockedPackage, Request, image, sources, text};
 use crate::event::Events;
+use crate::host::cage::{Cage, IN, OUT, Rules, SELF};
 use crate::host::{HostError, files};
 use crate::recipe::Faults;
 
-/// Files of one build inside the work folder.
+/// Free memory from which on a tree is made in it, in MiB.
+const MEMORY_WANTED: u64 = 4 * 1024;
+/// The longest that making a tree may take.
+const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+/// What the tree's part hands out: boot loader, list of packages, warnings.
+const RESULTS: u64 = 64 << 20;
+/// The handed-in specification.
+const SPEC: &str = "spec.json";
+/// The handed-in sources.
+const SOURCES: &str = "sources.list";
+
+/// Folders of one build inside the work folder.
 struct Places {
-    spec: PathBuf,
+    fetch: PathBuf,
+    cage: PathBuf,
     out: PathBuf,
-    scratch: PathBuf,
-    tar: PathBuf,
+    debs: PathBuf,
 }
 
 impl Places {
     fn new(work_dir: &Path) -> Self {
         let at = |name: &str| work_dir.join(name);
-        Places {
-            spec: at("spec.json"),
-            out: at("out"),
-            scratch: at("scratch"),
-            tar: at("tree.tar"),
+        Places { fetch: at("fetch"), cage: at("cage"), out: at("out"), debs: at("debs") }
+    }
+
+    /// What an earlier build that was ended has left.
+    async fn clear(&self) -> Result<(), BaseError> {
+        for folder in [&self.fetch, &self.cage, &self.out] {
+            super::discard(folder).await?;
         }
+        Ok(files::create_dir(&self.fetch)?)
     }
 }
 
@@ -58,24 +73,22 @@ pub async fn bootstrap(
     let task = Task::start(events, format!("base/{}", request.machine), title, &request.machine);
 
     let places = Places::new(work_dir);
-    let spec = make_spec(definition, request, wishes, &places);
-    let partitions = spec.wishes.partitions.clone();
-    make_tree(definition, request, &spec, &places, &task).await?;
+    places.clear().await?;
+    let spec = make_spec(definition, request, wishes);
+    let fetched = fetch(definition, request, &spec, &places, &task).await?;
+    let cage = make_tree(definition, request, &spec, &fetched, &places, &task).await?;
     pass_warnings_on(request, &places.out, events)?;
     let input = image::Input {
-        tar: &places.tar,
+        tar: &cage.stdout(),
         out: &places.out,
-        partitions: &partitions,
+        partitions: &spec.wishes.partitions,
         ids: &request.ids,
         disk: request.disk,
         epoch: definition.time,
     };
     let disk = image::write(&input, work_dir, &task).await?;
     let packages: Vec<LockedPackage> = read_json(&places.out.join(out::PACKAGES))?;
-    for leftover in [&places.spec, &places.out, &places.tar] {
-        files::remove(leftover)?;
-    }
-    super::discard(&places.scratch).await?;
+    places.clear().await?;
     task.done();
     Ok(Built { disk, virtual_size: request.disk, packages })
 }
@@ -100,11 +113,10 @@ fn check_clock(definition: &Bootstrap) -> Result<(), BaseError> {
     ))
 }
 
-fn make_spec(definition: &Bootstrap, request: &Request, wishes: Wishes, places: &Places) -> Spec {
+fn make_spec(definition: &Bootstrap, request: &Request, wishes: Wishes) -> Spec {
     let installed: BTreeSet<&String> = request.extra_packages.iter().collect();
     Spec {
-        out: places.out.clone(),
-        deb_cache: request.deb_cache.clone(),
+        out: OUT.into(),
         architecture: definition.architecture.clone(),
         debconf: definition.debconf.clone(),
         disable: definition.disable.clone(),
@@ -119,93 +131,121 @@ fn make_spec(definition: &Bootstrap, request: &Request, wishes: Wishes, places: 
     }
 }
 
-async fn make_tree(
+async fn fetch(
     definition: &Bootstrap,
     request: &Request,
     spec: &Spec,
     places: &Places,
     task: &Task,
-) -> Result<(), BaseError> {
-    for stale in [&places.out, &places.tar] {
-        files::remove(stale)?;
+) -> Result<Fetched, BaseError> {
+    let fetch = Fetch {
+        program: &request.program,
+        work: &places.fetch,
+        kept: request.deb_cache.as_ref().unwrap_or(&places.debs),
+        task,
+        epoch: definition.time,
+    };
+    let ask = ask(definition, spec).await;
+    fetch.run(&ask).await.map_err(|error| match error {
+        BaseError::Host(error) => tree_error(request, spec, &places.out, error),
+        other => other,
+    })
+}
+
+async fn ask(definition: &Bootstrap, spec: &Spec) -> Ask {
+    let (lines, default_sources) = sources::for_build(&definition.sources).await;
+    Ask {
+        architecture: definition.architecture.clone(),
+        suite: definition.suite.clone(),
+        variant: definition.variant.clone(),
+        sources: lines,
+        default_sources,
+        settings: sources::host_settings().await,
+        include: include(definition, spec),
+        excluded: spec.wishes.excluded.iter().map(|p| p.value.clone()).collect(),
+        extra: spec.extra_packages.clone(),
     }
-    super::discard(&places.scratch).await?;
-    files::create_dir(&places.out)?;
-    if let Some(cache) = &request.deb_cache {
-        files::create_dir(cache)?;
-    }
-    write_spec(spec, &places.spec)?;
-    let scratch = Scratch::new(places.scratch.clone(), request.in_memory)?;
-    let arguments = mmdebstrap_arguments(definition, request, spec, places).await;
+}
+
+fn include(definition: &Bootstrap, spec: &Spec) -> Vec<String> {
+    let kickstart = spec.wishes.packages.iter().map(|p| &p.value);
+    let include: BTreeSet<&String> = definition.packages.iter().chain(kickstart).collect();
+    include.into_iter().cloned().collect()
+}
+
+async fn make_tree(
+    definition: &Bootstrap,
+    request: &Request,
+    spec: &Spec,
+    fetched: &Fetched,
+    places: &Places,
+    task: &Task,
+) -> Result<Cage, BaseError> {
+    let cage = Cage::new(&places.cage, &request.program, rules(definition, request))?;
+    hand_in(&cage, spec, fetched)?;
     let mut lines = Lines::default();
-    let run = scratch.command("mmdebstrap", definition.time).args(arguments).run_with(|line| {
+    let arguments = mmdebstrap(definition, spec);
+    let run = cage.run(&arguments, |line| {
         if let Some((message, fraction)) = lines.read(line) {
             task.say(&message, fraction);
         }
     });
-    match run.await {
-        Ok(_) => Ok(()),
+    let ended = run.await;
+    let handed_out = cage.take_results(&places.out, RESULTS);
+    match ended {
+        Ok(()) => handed_out.map(|()| cage).map_err(Into::into),
         Err(error) => Err(tree_error(request, spec, &places.out, error)),
     }
 }
 
-async fn mmdebstrap_arguments(
-    definition: &Bootstrap,
-    request: &Request,
-    spec: &Spec,
-    places: &Places,
-) -> Vec<String> {
-    let kickstart = spec.wishes.packages.iter().map(|p| &p.value);
-    let include: BTreeSet<&String> = definition.packages.iter().chain(kickstart).collect();
-    let include: Vec<&str> = include.into_iter().map(String::as_str).collect();
-    let hook = hook_line(request, &places.spec);
-    let mut arguments = vec![
+fn rules(definition: &Bootstrap, request: &Request) -> Rules {
+    Rules {
+        network: false,
+        memory_mib: request.in_memory.then(|| in_memory(MEMORY_WANTED)).flatten(),
+        // A tree that does not fit on its disk is of no use.
+        largest_file: request.disk.0,
+        time: PATIENCE,
+        epoch: definition.time,
+    }
+}
+
+fn hand_in(cage: &Cage, spec: &Spec, fetched: &Fetched) -> Result<(), BaseError> {
+    let text = serde_json::to_vec(spec)
+        .map_err(|e| BaseError::Handover { path: SPEC.into(), reason: e.to_string() })?;
+    cage.input(SPEC, &text)?;
+    cage.input(SOURCES, fetched.resolved.sources.as_bytes())?;
+    for (wanted, deb) in fetched.resolved.packages.iter().zip(&fetched.debs) {
+        cage.input_link(&format!("{}/{}", names::DEBS, wanted.file), deb)?;
+    }
+    let lists = std::fs::read_dir(&fetched.lists);
+    for list in lists.map_err(HostError::file("list", &fetched.lists))?.flatten() {
+        let name = format!("{}/{}", names::LISTS, list.file_name().to_string_lossy());
+        cage.input_link(&name, &list.path())?;
+    }
+    Ok(())
+}
+
+/// mmdebstrap with everything at hand: it has no network.
+fn mmdebstrap(definition: &Bootstrap, spec: &Spec) -> Vec<String> {
+    // The one line that passes a shell; the folder of the tree is its first parameter.
+    let hook = format!("{SELF} internal customize {IN}/{SPEC} \"$1\"");
+    let mut words = vec![
+        "mmdebstrap".to_owned(),
         "--verbose".to_owned(),
         "--mode=root".to_owned(),
         "--format=tar".to_owned(),
         format!("--architectures={}", definition.architecture),
         format!("--variant={}", definition.variant),
-        format!("--include={}", include.join(",")),
+        format!("--include={}", include(definition, spec).join(",")),
         "--aptopt=APT::Install-Recommends \"false\"".to_owned(),
-        // The first would take the machine-id away, the second the packages meant for the cache.
-        "--skip=cleanup/reproducible,essential/unlink".to_owned(),
+        // The first would take the machine-id away, the second the packages meant for later.
+        "--skip=cleanup/reproducible,essential/unlink,update".to_owned(),
     ];
-    arguments.extend(sources::host_settings().await.iter().map(|s| format!("--aptopt={s}")));
     for phase in ["setup", "essential", "customize"] {
-        arguments.push(format!("--{phase}-hook={hook}"));
+        words.push(format!("--{phase}-hook={hook}"));
     }
-    arguments.push(definition.suite.clone());
-    arguments.push(places.tar.to_string_lossy().into_owned());
-    arguments.extend(sources::for_build(&definition.sources).await);
-    arguments
-}
-
-/// The one line that does pass a shell: our own program and our own path, quoted; the folder of
-/// the tree is its first parameter.
-fn hook_line(request: &Request, spec: &Path) -> String {
-    let words = request.hook.iter().map(|w| w.to_string_lossy().into_owned());
-    let words: Vec<String> = words.chain([spec.to_string_lossy().into_owned()]).collect();
-    let quoted = shlex::try_join(words.iter().map(String::as_str));
-    // Only a NUL byte cannot be quoted, and no path or argument can hold one.
-    format!("{} \"$1\"", quoted.unwrap_or_default())
-}
-
-fn write_spec(spec: &Spec, path: &Path) -> Result<(), BaseError> {
-    files::remove(path)?;
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(HostError::file("create", path))?;
-    serde_json::to_writer(file, spec)
-        .map_err(|e| BaseError::Handover { path: path.to_owned(), reason: e.to_string() })
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BaseError> {
-    let text = files::read_text(path)?;
-    serde_json::from_str(&text)
-        .map_err(|e| BaseError::Handover { path: path.to_owned(), reason: e.to_string() })
+    words.extend([definition.suite.clone(), "-".to_owned(), format!("{IN}/{SOURCES}")]);
+    words
 }
 
 /// What went wrong, in the words of the part that knows: complaints from inside the tree, an

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::namespace::tied;
+use super::scratch::tied;
 use super::progress::Task;
 use super::spec::{Partition, Use, out};
 use super::{BaseError, DiskIds, text};

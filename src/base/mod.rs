@@ -10,10 +10,12 @@ mod accept;
 mod bootstrap;
 mod definition;
 mod existing;
+mod fetch;
+mod glob;
 mod image;
 mod installer;
-mod namespace;
 mod progress;
+mod scratch;
 mod sources;
 mod spec;
 mod text;
@@ -25,10 +27,10 @@ pub use existing::disk;
 pub use installer::{
     BootFile, Driver, Installation, Installer, Interface, Pin, WayOut, check_answers, install,
 };
-pub use namespace::discard;
+pub use fetch::{download_main, resolve_main};
+pub use scratch::discard;
 pub use tree::customize_main;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -180,10 +182,10 @@ pub struct Request {
     pub extra_packages: Vec<String>,
     /// What makes this disk its own.
     pub ids: DiskIds,
-    /// Program and leading arguments that end in [`customize_main`] when a specification and a
-    /// root folder are appended.
-    pub hook: Vec<OsString>,
-    /// Folder of downloaded packages, shared by all builds; never changes what is built.
+    /// labbuild itself: it works inside the cage, too.
+    pub program: PathBuf,
+    /// Folder of kept packages, shared by all builds; never changes what is built. `None`: packages
+    /// are kept in the work folder.
     pub deb_cache: Option<PathBuf>,
     /// Hold the tree in memory while it is made, if enough is free: faster. Never changes what is
     /// built.

@@ -1,11 +1,18 @@
 //! What mmdebstrap, apt and dpkg print, as progress of a task.
 
+use std::io::Write as _;
 use std::time::Instant;
 
 use crate::event::{Event, Events};
 
 /// Marks lines of labbuild's own part inside the tree.
 pub const OWN: &str = "labbuild: ";
+
+/// Tells the build outside what is being done in the cage.
+pub fn say(text: &str) {
+    // Standard error is the build's progress; nobody reading it is no fault.
+    let _ = writeln!(std::io::stderr(), "{OWN}{text}");
+}
 
 /// Emits the events of one task; says that it failed when it is dropped unfinished.
 pub struct Task {

@@ -13,21 +13,35 @@ const HOST_SETTINGS: [&str; 4] = [
     "Acquire::Check-Date",
 ];
 
-/// One-line sources to build from: the host's for every wanted suite and component, or `wanted`.
-pub async fn for_build(wanted: &[String]) -> Vec<String> {
+/// One-line sources to build from, and whether mmdebstrap's default ones belong to them: those of the
+/// host for every wanted suite and component where it has them all.
+pub async fn for_build(wanted: &[String]) -> (Vec<String>, bool) {
     let listing = Cmd::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"])
         .arg("Created-By: Packages")
         .run()
         .await;
     let listing = listing.map(|out| out.text()).unwrap_or_default();
-    from_listing(wanted, &listing).unwrap_or_else(|| of_guest(wanted))
+    resolve(wanted, &listing)
+}
+
+/// A source with a place of its own keeps it, whatever the host has.
+fn resolve(wanted: &[String], listing: &str) -> (Vec<String>, bool) {
+    let (own, default): (Vec<String>, Vec<String>) =
+        wanted.iter().cloned().partition(|s| has_own_place(s));
+    match from_listing(&default, listing) {
+        Some(lines) => (lines.into_iter().chain(own).collect(), false),
+        None => (own, true),
+    }
+}
+
+fn has_own_place(source: &str) -> bool {
+    source.split_whitespace().nth(1) != Some("default")
 }
 
 /// The sources that name a place of their own; `default` is the building host's affair.
 pub fn of_guest(wanted: &[String]) -> Vec<String> {
-    let own = |s: &&String| s.split_whitespace().nth(1) != Some("default");
-    wanted.iter().filter(own).cloned().collect()
+    wanted.iter().filter(|s| has_own_place(s)).cloned().collect()
 }
 
 fn from_listing(wanted: &[String], listing: &str) -> Option<Vec<String>> {
@@ -78,5 +92,15 @@ mod tests {
         let part =
             "http://mirror.example/debian/ bookworm main\nfile:/srv/ bookworm-security main\n";
         assert_eq!(from_listing(&wanted, part), None);
+    }
+    #[test]
+    fn a_place_of_its_own_is_kept_and_a_default_one_never_dropped() {
+        let own = "deb http://own.example/x bookworm main".to_owned();
+        let wanted = ["deb default bookworm main".to_owned(), own.clone()];
+        let here = "deb http://mirror.example/debian/ bookworm main".to_owned();
+        let listing = "http://mirror.example/debian/ bookworm main\n";
+        assert_eq!(resolve(&wanted, listing), (vec![here, own.clone()], false));
+        assert_eq!(resolve(&wanted, ""), (vec![own.clone()], true));
+        assert_eq!(resolve(&[own.clone()], ""), (vec![own], false));
     }
 }

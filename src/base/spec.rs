@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::BaseError;
 use super::definition::FirstStart;
+use crate::host::files;
 
 /// A value and the kickstart line it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +26,6 @@ pub struct Lined<T> {
 pub struct Spec {
     /// Where results, complaints and warnings are left.
     pub out: PathBuf,
-    pub deb_cache: Option<PathBuf>,
     pub architecture: String,
     pub debconf: Vec<String>,
     pub disable: Vec<String>,
@@ -176,6 +177,13 @@ pub struct Complaint {
     pub line: Option<u32>,
     pub message: String,
     pub help: Option<String>,
+}
+
+/// Reads a file that is handed over between labbuild and its part inside the cage.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BaseError> {
+    let text = files::read_text(path)?;
+    serde_json::from_str(&text)
+        .map_err(|e| BaseError::Handover { path: path.to_owned(), reason: e.to_string() })
 }
 
 /// Files that `tree` leaves in [`Spec::out`].

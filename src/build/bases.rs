@@ -200,8 +200,6 @@ fn bootstrap_request(
     let hardware = plan.topology.machine(&machine.name).ok_or_else(missing)?;
     let rendered = machine.kickstart.as_ref().ok_or_else(missing)?;
     let nic = |n: &TopologyNic| NicName { name: n.name.clone(), mac: n.mac.clone() };
-    let mut hook = env.self_exe.clone();
-    hook.push("customize".into());
     Ok(base::Request {
         machine: machine.name.clone(),
         salt: format!("{}/{}", plan.lab.name, machine.name),
@@ -214,7 +212,7 @@ fn bootstrap_request(
         },
         extra_packages: machine.packages.clone(),
         ids: disk_ids(&plan.lab.name, &machine.name),
-        hook,
+        program: env.self_exe.first().cloned().unwrap_or_default().into(),
         deb_cache: Some(env.store.package_cache()),
         in_memory: true,
     })

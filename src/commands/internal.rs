@@ -29,6 +29,8 @@ pub async fn run(args: InternalArgs) -> Result<(), Failure> {
         [role, spec, root] if *role == "customize" => {
             Ok(base::customize_main(Path::new(spec), Path::new(root)).await?)
         }
+        [role] if *role == "resolve" => Ok(base::resolve_main().await?),
+        [role] if *role == "download" => Ok(base::download_main().await?),
         _ => Err(Failure::usage("this is for labbuild itself")),
     }
 }

@@ -42,7 +42,7 @@ fn request(text: &str, commands: Vec<Command>) -> Request {
             hash_seed: "11111111-2222-4333-8444-666666666666".into(),
             label_id: 1,
         },
-        hook: Vec::new(),
+        program: "labbuild".into(),
         deb_cache: None,
         in_memory: true,
     }

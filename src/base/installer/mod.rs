@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::existing::fetch;
-use super::namespace::tied;
+use super::scratch::tied;
 use super::progress::Task;
 use super::{BaseError, Built};
 use crate::backend::{Backend, Boot, DomainSpec, InstallerBoot};

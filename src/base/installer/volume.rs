@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::driver::Volume;
-use crate::base::namespace::tied;
+use crate::base::scratch::tied;
 use crate::base::{BaseError, image};
 use crate::host::{HostError, files};
 

@@ -7,7 +7,6 @@
 mod accounts;
 mod boot;
 mod bytecode;
-mod cache;
 mod cleanup;
 mod first_start;
 mod maintainer;
@@ -21,8 +20,10 @@ use std::io::Write;
 use std::path::Path;
 
 use super::BaseError;
-use super::progress::OWN;
+use super::fetch::names;
+use super::progress::say;
 use super::spec::{Complaint, Spec, out};
+use crate::host::cage::IN;
 use crate::host::{Cmd, HostError, Output, files};
 use root::Root;
 
@@ -91,12 +92,22 @@ fn leave<T: serde::Serialize>(spec: &Spec, name: &str, value: &T) -> Result<(), 
 impl Tree<'_> {
     /// Before anything is downloaded.
     fn setup(&mut self) -> Result<(), TreeError> {
-        if let Some(cache) = &self.spec.deb_cache {
-            cache::fill(cache, &self.root)?;
-        }
+        self.take_in(names::LISTS, "var/lib/apt/lists")?;
+        self.take_in(names::DEBS, "var/cache/apt/archives")?;
         // Kernel packages keep /vmlinuz and /initrd.img, through which GRUB boots.
         self.root.write("etc/kernel-img.conf", b"do_symlinks = yes\n", 0o644)?;
         Ok(())
+    }
+
+    /// Copies what was fetched to where apt looks for it: there is nothing to download.
+    fn take_in(&self, name: &str, to: &str) -> Result<(), HostError> {
+        let from = Path::new(IN).join(name);
+        for entry in std::fs::read_dir(&from).map_err(HostError::file("list", &from))?.flatten() {
+            let bytes = std::fs::read(entry.path()).map_err(HostError::file("read", &from))?;
+            let file = entry.file_name();
+            self.root.write(&format!("{to}/{}", file.to_string_lossy()), &bytes, 0o644)?;
+        }
+        self.root.create_dir(&format!("{to}/partial"))
     }
 
     /// The core is installed, nothing else.
@@ -121,9 +132,6 @@ impl Tree<'_> {
         self.first_starts().await?;
         self.boot().await?;
         self.record_packages()?;
-        if let Some(cache) = &self.spec.deb_cache {
-            cache::keep(cache, &self.root)?;
-        }
         self.cleanup()?;
         leave(self.spec, out::WARNINGS, &self.warnings)?;
         Ok(())
@@ -140,8 +148,7 @@ impl Tree<'_> {
 
     /// Tells the build outside what is being done.
     fn say(&self, text: &str) {
-        // The hook's standard error is the build's progress; nobody reading it is no fault.
-        let _ = writeln!(std::io::stderr(), "{OWN}{text}");
+        say(text);
     }
 
     /// Runs a program of the tree, handing what it prints on as the build's progress.

@@ -14,7 +14,7 @@ use seccompiler::{
 use crate::host::HostError;
 
 /// Refused whatever their arguments. Mounting stays: mmdebstrap makes the tree's `/proc` and `/dev`.
-const REFUSED: [c_long; 28] = [
+const REFUSED: [c_long; 27] = [
     libc::SYS_add_key,
     libc::SYS_keyctl,
     libc::SYS_request_key,
@@ -31,7 +31,6 @@ const REFUSED: [c_long; 28] = [
     libc::SYS_kcmp,
     libc::SYS_open_by_handle_at,
     libc::SYS_setns,
-    libc::SYS_unshare,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -45,10 +44,10 @@ const REFUSED: [c_long; 28] = [
     libc::SYS_quotactl,
 ];
 
-/// Namespaces inside the cage's would give new powers over the kernel.
-const NAMESPACES: [i32; 7] = [
+/// Namespaces inside the cage's would give new powers over the kernel. Those of mounts are not among
+/// them: mmdebstrap tries by one whether it can mount, and would go without.
+const NAMESPACES: [i32; 6] = [
     libc::CLONE_NEWUSER,
-    libc::CLONE_NEWNS,
     libc::CLONE_NEWPID,
     libc::CLONE_NEWNET,
     libc::CLONE_NEWIPC,
@@ -59,8 +58,9 @@ const NAMESPACES: [i32; 7] = [
 /// Applies the filter to this process and all that it starts.
 pub(super) fn apply() -> Result<(), HostError> {
     let mut refused: Rules = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
-    let clone: Result<_, _> = NAMESPACES.iter().map(|&flag| with_flag(flag)).collect();
-    refused.insert(libc::SYS_clone, clone.map_err(failed)?);
+    let flags: Result<Vec<_>, _> = NAMESPACES.iter().map(|&flag| with_flag(flag)).collect();
+    let flags = flags.map_err(failed)?;
+    refused.extend([(libc::SYS_clone, flags.clone()), (libc::SYS_unshare, flags)]);
     install(refused, libc::EPERM)?;
     // Its flags lie in memory, where no filter can look: libraries fall back to clone.
     install(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
