@@ -4,6 +4,8 @@
 //! Needs the network (or a package cache), mmdebstrap, e2fsprogs ≥ 1.47.2 and QEMU.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod support;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
@@ -19,6 +21,7 @@ use labbuild::kickstart::{
     User,
 };
 use labbuild::recipe::Bytes;
+use support::archive::{Archive, Package, SUITE};
 
 const TEXT: &str = "lang en_US.UTF-8
 keyboard us
@@ -218,50 +221,68 @@ async fn two_builds_have_one_digest_and_the_disk_boots_by_itself() {
     assert!(screen.contains("box.example.org login:") || screen.contains("box login:"), "{screen}");
 }
 
+/// Attacks the host in every way that a shell offers, then fails.
+fn hostile(marker: &Path) -> String {
+    format!(
+        "mkdir -p /p; mount -t proc proc /p || exit 1
+for root in /p/1/root /proc/1/root /p/1/cwd /p/self/root/../..; do
+    echo evil > $root{0}; cat $root{0}; chroot $root /bin/sh -c 'echo evil > {0}; cat {0} /etc/shadow'
+done
+kill -9 {1}; cat /p/{1}/environ; ls /p | grep -c '^[0-9]'
+mknod /d b 8 0 && cat /d; mount -t devtmpfs d /mnt && cat /mnt/mem
+nsenter -t 1 --all /bin/true; unshare --user /bin/true; umount -l /p
+echo the disk is too round >&2\nexit 3\n",
+        marker.display(),
+        std::process::id()
+    )
+}
+
 #[tokio::test]
-async fn a_failing_post_script_names_its_line_and_shows_its_output() {
+async fn a_post_script_stays_in_the_cage_and_when_it_fails_its_line_and_output_are_shown() {
     let (_keep, dir) = work_dir("post");
+    std::fs::create_dir_all(&dir).unwrap();
+    let marker = dir.join("marker");
+    std::fs::write(&marker, "untouched\n").unwrap();
     let mut request = request(&[], None);
-    request.kickstart = kickstart("echo the disk is too round >&2\nexit 3\n");
-    let error = base::bootstrap(&definition(), &request, &dir, &said_aloud()).await.unwrap_err();
+    request.kickstart = kickstart(&hostile(&marker));
+    let work = dir.join("work");
+    let error = base::bootstrap(&definition(), &request, &work, &said_aloud()).await.unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("box.ks:14:1: %post ended with exit status 3"), "{text}");
     assert!(text.contains("the disk is too round"), "{text}");
+    assert!(!text.contains("untouched") && !text.contains("root:$"), "{text}");
+    assert_eq!(std::fs::read_to_string(&marker).unwrap(), "untouched\n");
 }
 
-/// A hook that hands on to labbuild's own, after putting a `ucf` into the tree that openssh-server's
-/// script comes upon first.
-fn hook_with_ucf(dir: &Path, first: &str) -> Vec<std::ffi::OsString> {
-    let hook = dir.join("hook");
-    let labbuild = env!("CARGO_BIN_EXE_labbuild");
-    let text = format!(
-        "#!/bin/sh -e
-if [ \"$MMDEBSTRAP_HOOK\" = customize ]; then
-    printf '%s\\n' '#!/bin/sh' '{first}' 'exit 7' > \"$2/usr/sbin/ucf\"
-    chmod 755 \"$2/usr/sbin/ucf\"
-fi
-exec {labbuild} internal customize \"$1\" \"$2\"
-"
-    );
-    std::fs::write(&hook, text).unwrap();
-    vec!["sh".into(), hook.into()]
+/// A package whose script after unpacking ends with this.
+fn stumbling(script: &str) -> Package {
+    let postinst = Some(format!("#!/bin/sh\n{script}\n"));
+    Package { name: "stumbling", control: "", files: Vec::new(), postinst }
+}
+
+/// Builds a base with a package of an archive of this test's own among those of steps.
+async fn build_with(
+    package: Package,
+    dir: &Path,
+    events: &Events,
+) -> Result<Built, base::BaseError> {
+    let archive = Archive::serve(&[package]);
+    let mut definition = definition();
+    definition.sources.push(format!("deb [trusted=yes] {} {SUITE} main", archive.url()));
+    let request = request(&["stumbling"], Some(&dir.join("debs")));
+    base::bootstrap(&definition, &request, &dir.join("work"), events).await
 }
 
 #[tokio::test]
 async fn a_package_whose_script_fails_once_is_installed_and_one_that_fails_twice_is_shown() {
     let (_keep, dir) = work_dir("script");
-    std::fs::create_dir_all(&dir).unwrap();
-    let cache = dir.join("debs");
-    let mut request = request(&["openssh-server"], Some(&cache));
-    request.hook = hook_with_ucf(&dir, "echo the disk is too round >&2");
-    let work = dir.join("work");
-    let error = base::bootstrap(&definition(), &request, &work, &said_aloud()).await.unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("`openssh-server` could not be installed: "), "{text}");
+    let fails = stumbling("echo the disk is too round >&2; exit 7");
+    let text = build_with(fails, &dir, &said_aloud()).await.unwrap_err().to_string();
+    assert!(text.contains("`stumbling` could not be installed: "), "{text}");
     assert!(text.contains("   | the disk is too round\n"), "{text}");
     assert!(text.contains("two tries ended so"), "{text}");
 
-    request.hook = hook_with_ucf(&dir, "echo just this once >&2; rm -- \"$0\"");
+    let once = "[ -e /run/tried ] || { touch /run/tried; echo just this once >&2; exit 7; }";
     let warnings = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let heard = std::sync::Arc::clone(&warnings);
     let events = Events::new(move |event| {
@@ -269,8 +290,8 @@ async fn a_package_whose_script_fails_once_is_installed_and_one_that_fails_twice
             heard.lock().unwrap().push(text);
         }
     });
-    let built = base::bootstrap(&definition(), &request, &work, &events).await.unwrap();
-    assert!(built.packages.iter().any(|p| p.name == "openssh-server"));
+    let built = build_with(stumbling(once), &dir, &events).await.unwrap();
+    assert!(built.packages.iter().any(|p| p.name == "stumbling"));
     let warnings = warnings.lock().unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("just this once"), "{warnings:?}");

@@ -13,7 +13,7 @@ use super::scratch::{check_programs, in_memory};
 use super::spec::{Complaint, Spec, Wishes, out, read_json};
 use super::{BaseError, Built, LockedPackage, Request, image, sources, text};
 use crate::event::Events;
-use crate::host::cage::{Cage, IN, OUT, Rules, SELF};
+use crate::host::cage::{self, Cage, IN, OUT, Rules, SELF};
 use crate::host::{HostError, files};
 use crate::recipe::Faults;
 
@@ -74,6 +74,7 @@ pub async fn bootstrap(
 
     let places = Places::new(work_dir);
     places.clear().await?;
+    demand_proof(&request.program, &places.fetch).await?;
     let spec = make_spec(definition, request, wishes);
     let fetched = fetch(definition, request, &spec, &places, &task).await?;
     let cage = make_tree(definition, request, &spec, &fetched, &places, &task).await?;
@@ -113,6 +114,22 @@ fn check_clock(definition: &Bootstrap) -> Result<(), BaseError> {
     ))
 }
 
+/// Nothing foreign runs where the cage does not hold; once a run is enough.
+async fn demand_proof(program: &Path, dir: &Path) -> Result<(), BaseError> {
+    static PROVEN: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    let prove = || async {
+        let proof = cage::prove(&dir.join("proof"), program).await?;
+        if proof.escapes.is_empty() {
+            return Ok(());
+        }
+        let ways = proof.escapes.join("\n  - ");
+        Err(BaseError::Needs(format!(
+            "scripts of packages and kickstarts could leave their cage on this host, so none is run:\n  - {ways}\n  `labbuild doctor` tries it again"
+        )))
+    };
+    PROVEN.get_or_try_init(prove).await.copied()
+}
+
 fn make_spec(definition: &Bootstrap, request: &Request, wishes: Wishes) -> Spec {
     let installed: BTreeSet<&String> = request.extra_packages.iter().collect();
     Spec {
@@ -147,7 +164,7 @@ async fn fetch(
     };
     let ask = ask(definition, spec).await;
     fetch.run(&ask).await.map_err(|error| match error {
-        BaseError::Host(error) => tree_error(request, spec, &places.out, error),
+        BaseError::Host(error) => words_of(request, spec, error, "packages could not be fetched"),
         other => other,
     })
 }
@@ -236,11 +253,14 @@ fn mmdebstrap(definition: &Bootstrap, spec: &Spec) -> Vec<String> {
         "--format=tar".to_owned(),
         format!("--architectures={}", definition.architecture),
         format!("--variant={}", definition.variant),
-        format!("--include={}", include(definition, spec).join(",")),
         "--aptopt=APT::Install-Recommends \"false\"".to_owned(),
         // The first would take the machine-id away, the second the packages meant for later.
         "--skip=cleanup/reproducible,essential/unlink,update".to_owned(),
     ];
+    let include = include(definition, spec);
+    if !include.is_empty() {
+        words.push(format!("--include={}", include.join(",")));
+    }
     for phase in ["setup", "essential", "customize"] {
         words.push(format!("--{phase}-hook={hook}"));
     }
@@ -255,12 +275,17 @@ fn tree_error(request: &Request, spec: &Spec, out: &Path, error: HostError) -> B
     if !complaints.is_empty() {
         return complaints_error(request, complaints);
     }
-    let HostError::Failed { stderr, .. } = &error else { return error.into() };
+    words_of(request, spec, error, "mmdebstrap failed")
+}
+
+/// An unknown package with its line, or the tools' own last lines.
+fn words_of(request: &Request, spec: &Spec, error: HostError, what: &str) -> BaseError {
+    let HostError::Failed { stderr, status, .. } = &error else { return error.into() };
     let unknown = unknown_packages(spec, stderr);
     if !unknown.is_empty() {
         return complaints_error(request, unknown);
     }
-    BaseError::Tree { machine: request.machine.clone(), reason: last_words(stderr) }
+    BaseError::Tree { machine: request.machine.clone(), reason: last_words(what, status, stderr) }
 }
 
 fn complaints_error(request: &Request, complaints: Vec<Complaint>) -> BaseError {
@@ -282,6 +307,8 @@ fn unknown_packages(spec: &Spec, stderr: &str) -> Vec<Complaint> {
     let names: BTreeSet<&str> = stderr
         .lines()
         .filter_map(|l| {
+            // The part in the cage shows its tools' last lines so.
+            let l = l.trim_start_matches([' ', '|']);
             let missing = l.strip_prefix("E: Unable to locate package ");
             missing.or_else(|| {
                 let rest = l.strip_prefix("E: Package '")?;
@@ -302,13 +329,14 @@ fn unknown_packages(spec: &Spec, stderr: &str) -> Vec<Complaint> {
         .collect()
 }
 
-fn last_words(stderr: &str) -> String {
+fn last_words(what: &str, status: &str, stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
         .filter(|l| !l.trim().is_empty() && !l.starts_with("I: ") && !l.starts_with("W: "))
         .collect();
     let tail = &lines[lines.len().saturating_sub(15)..];
-    format!("mmdebstrap failed{}", tail.iter().map(|l| format!("\n  | {l}")).collect::<String>())
+    let tail: String = tail.iter().map(|l| format!("\n  | {l}")).collect();
+    if tail.is_empty() { format!("{what}: it {status}") } else { format!("{what}{tail}") }
 }
 
 fn pass_warnings_on(request: &Request, out: &Path, events: &Events) -> Result<(), BaseError> {

@@ -7,8 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::scratch::tied;
 use super::progress::Task;
+use super::scratch::tied;
 use super::spec::{Partition, Use, out};
 use super::{BaseError, DiskIds, text};
 use crate::host::{Cmd, HostError, files};

@@ -24,10 +24,10 @@ mod tree;
 pub use bootstrap::bootstrap;
 pub use definition::{Bootstrap, Definition, Disk, DiskSource, load_definition};
 pub use existing::disk;
+pub use fetch::{download_main, resolve_main};
 pub use installer::{
     BootFile, Driver, Installation, Installer, Interface, Pin, WayOut, check_answers, install,
 };
-pub use fetch::{download_main, resolve_main};
 pub use scratch::discard;
 pub use tree::customize_main;
 

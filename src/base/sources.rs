@@ -101,6 +101,6 @@ mod tests {
         let listing = "http://mirror.example/debian/ bookworm main\n";
         assert_eq!(resolve(&wanted, listing), (vec![here, own.clone()], false));
         assert_eq!(resolve(&wanted, ""), (vec![own.clone()], true));
-        assert_eq!(resolve(&[own.clone()], ""), (vec![own], false));
+        assert_eq!(resolve(std::slice::from_ref(&own), ""), (vec![own], false));
     }
 }

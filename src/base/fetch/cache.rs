@@ -57,7 +57,12 @@ mod tests {
 
     fn wanted(name: &str, bytes: &[u8]) -> Wanted {
         let (size, sha256) = (bytes.len() as u64, Digest::of(bytes));
-        Wanted { file: format!("{name}_1_amd64.deb"), uri: format!("http://x/{name}"), size, sha256 }
+        Wanted {
+            file: format!("{name}_1_amd64.deb"),
+            uri: format!("http://x/{name}"),
+            size,
+            sha256,
+        }
     }
 
     #[test]

@@ -97,7 +97,11 @@ impl<'a> Resolver<'a> {
         let status: String = self.installed.values().map(|key| self.as_installed(key)).collect();
         self.apt.set_installed(&status)?;
         let verb = if words == [DIST_UPGRADE] { Vec::new() } else { vec![verb.to_owned()] };
-        let run = self.apt.command("apt-get").args(["--simulate", "--yes"]).args(["-oDebug::NoLocking=true"]);
+        let run = self
+            .apt
+            .command("apt-get")
+            .args(["--simulate", "--yes"])
+            .args(["-oDebug::NoLocking=true"]);
         let said = run.args(verb).args(&words).run().await?.text();
         for change in changes(&said) {
             match change {
@@ -169,7 +173,9 @@ impl Variant {
                 let essential = vec![DIST_UPGRADE.to_owned()];
                 return Ok(Variant { essential, rest: ask.include.clone() });
             }
-            "essential" => return Ok(Variant { essential: vec![essential], rest: ask.include.clone() }),
+            "essential" => {
+                return Ok(Variant { essential: vec![essential], rest: ask.include.clone() });
+            }
             "required" | "minbase" | "buildd" => "?priority(required)",
             "important" | "debootstrap" => "?or(?priority(required),?priority(important))",
             "standard" => "?or(~prequired,~pimportant,~pstandard)",

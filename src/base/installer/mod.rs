@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::existing::fetch;
-use super::scratch::tied;
 use super::progress::Task;
+use super::scratch::tied;
 use super::{BaseError, Built};
 use crate::backend::{Backend, Boot, DomainSpec, InstallerBoot};
 use crate::event::Events;

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Read};
 use super::super::LockedPackage;
 use super::super::spec::out;
 use super::maintainer::ScriptFailure;
-use crate::base::glob::matches_glob;
 use super::{Tree, TreeError, complaint, leave};
+use crate::base::glob::matches_glob;
 use crate::digest::Digest;
 use crate::host::{Cmd, HostError};
 

@@ -1,6 +1,7 @@
 //! `labbuild doctor`: everything that labbuild needs of this machine, tried out, and for each
 //! fault the command that mends it.
 
+mod cage;
 mod host;
 mod programs;
 mod sandbox;
@@ -66,6 +67,7 @@ pub async fn run(ctx: &Context, _args: DoctorArgs) -> Result<(), Failure> {
     if own_libvirtd {
         findings.extend(sandbox::look().await);
     }
+    findings.push(cage::look().await);
     findings.extend(host::look(&store));
     let missing: Vec<&Finding> = findings.iter().filter(|f| f.state == State::Missing).collect();
     let value = json!({ "ok": missing.is_empty(), "findings": findings });

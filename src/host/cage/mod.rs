@@ -135,7 +135,7 @@ impl Cage {
         let line = command.line();
         let run = command.run_into(Stdio::null(), on_line);
         tokio::select! {
-            ended = run => ended,
+            ended = run => ended.map_err(|error| named(error, program)),
             () = tokio::time::sleep(self.rules.time) => Err(self.given_up(line, format!(
                 "was ended: it took longer than {} minutes", self.rules.time.as_secs() / 60
             ))),
@@ -183,6 +183,18 @@ impl Cage {
     /// Takes what was handed out into `dir`: regular files, `limit` bytes in all.
     pub fn take_results(&self, dir: &Path, limit: u64) -> Result<(), HostError> {
         results::unpack(&self.job.join("out.tar"), dir, limit)
+    }
+}
+
+/// What failed is the program inside, not the first of the chain that leads there.
+fn named(error: HostError, words: &[impl AsRef<str>]) -> HostError {
+    match error {
+        HostError::Failed { status, command, stderr, .. } => {
+            let word = words.first().map_or("cage", AsRef::as_ref);
+            let program = word.rsplit('/').next().unwrap_or_default().to_owned();
+            HostError::Failed { program, status, command, stderr }
+        }
+        other => other,
     }
 }
 
