@@ -79,14 +79,14 @@ pub async fn bootstrap(
     let fetched = fetch(definition, request, &spec, &places, &task).await?;
     let cage = make_tree(definition, request, &spec, &fetched, &places, &task).await?;
     pass_warnings_on(request, &places.out, events)?;
-    let input = image::Input {
-        tar: &cage.stdout(),
-        out: &places.out,
-        partitions: &spec.wishes.partitions,
-        ids: &request.ids,
-        disk: request.disk,
+    let disk = image::Disk {
+        partitions: spec.wishes.partitions.clone(),
+        ids: request.ids.clone(),
+        size: request.disk.0,
         epoch: definition.time,
     };
+    let (tar, out, program) = (&cage.stdout(), &places.out, &request.program);
+    let input = image::Input { disk: &disk, tar, out, program };
     let disk = image::write(&input, work_dir, &task).await?;
     let packages: Vec<LockedPackage> = read_json(&places.out.join(out::PACKAGES))?;
     places.clear().await?;

@@ -1,18 +1,21 @@
 //! From a tree to a disk that boots by itself: partition table, file system, boot loader, qcow2.
 //!
 //! Nothing here needs root, loop devices or a virtual machine, and every input that a tool would
-//! take from the host (its configuration, the time, random numbers) is given to it instead.
+//! take from the host (its configuration, the time, random numbers) is given to it instead. The tree
+//! was made by a stranger's scripts: the tools that read it work in a cage.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::progress::Task;
-use super::scratch::tied;
-use super::spec::{Partition, Use, out};
+use serde::{Deserialize, Serialize};
+
+use super::progress::{Lines, Task, say};
+use super::spec::{Partition, Use, out, read_json};
 use super::{BaseError, DiskIds, text};
+use crate::host::cage::{Cage, IN, OUT, Rules, SELF, WORK};
 use crate::host::{Cmd, HostError, files};
-use crate::recipe::Bytes;
 
 /// The first mke2fs that writes the same bytes from the same tar every time.
 const MKE2FS_NEEDED: [u32; 3] = [1, 47, 2];
@@ -36,17 +39,31 @@ const MKE2FS_CONF: &str = "\
 const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
 
+/// The description that is handed in, and the result that is handed out.
+const DISK: &str = "disk.json";
+const TREE: &str = "tree.tar";
+const RESULT: &str = "disk.qcow2";
+
+/// What a disk is to be.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Disk {
+    pub partitions: Vec<Partition>,
+    pub ids: DiskIds,
+    /// Its size in bytes.
+    pub size: u64,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: u64,
+}
+
 /// What a disk is made from.
 pub struct Input<'a> {
+    pub disk: &'a Disk,
     /// The tree.
     pub tar: &'a Path,
     /// Folder with the boot loader's two images.
     pub out: &'a Path,
-    pub partitions: &'a [Partition],
-    pub ids: &'a DiskIds,
-    pub disk: Bytes,
-    /// `SOURCE_DATE_EPOCH`.
-    pub epoch: u64,
+    /// labbuild itself.
+    pub program: &'a Path,
 }
 
 /// Refuses a host whose mke2fs would write different bytes every time, or cannot read a tar.
@@ -73,62 +90,90 @@ fn numbers(version: &str) -> Vec<u32> {
 
 /// Writes the disk into `work_dir`; gives back the qcow2.
 pub async fn write(input: &Input<'_>, work_dir: &Path, task: &Task) -> Result<PathBuf, BaseError> {
-    let raw = work_dir.join("disk.raw");
-    let qcow2 = work_dir.join("disk.qcow2");
-    task.say("writing the file system", None);
-    make_sparse(&raw, input.disk)?;
-    tied("sfdisk")
-        .args(["--quiet", "--no-reread", "--no-tell-kernel"])
-        .arg(&raw)
-        .stdin(text::sfdisk(input.partitions, input.ids.label_id))
-        .run()
-        .await?;
-    for partition in input.partitions {
-        match partition.purpose {
-            Use::Root => make_root(input, partition, &raw, work_dir).await?,
-            Use::Swap => write_swap(partition, input.ids, &raw)?,
-        }
+    let job = work_dir.join("image");
+    super::discard(&job).await?;
+    let cage = Cage::new(&job, input.program, rules(input.disk))?;
+    let text = serde_json::to_vec(input.disk)
+        .map_err(|e| BaseError::Handover { path: DISK.into(), reason: e.to_string() })?;
+    cage.input(DISK, &text)?;
+    cage.input_link(TREE, input.tar)?;
+    for name in [out::BOOT_IMG, out::CORE_IMG] {
+        cage.input_link(name, &input.out.join(name))?;
     }
-    write_boot_loader(input.out, &raw)?;
-    task.say("compressing the disk", None);
-    compress(&raw, &qcow2).await?;
-    files::remove(&raw)?;
+    let mut lines = Lines::default();
+    let run = cage.run(&[SELF, "internal", "image"], |line| {
+        if let Some((message, fraction)) = lines.read(line) {
+            task.say(&message, fraction);
+        }
+    });
+    run.await?;
+    let results = work_dir.join("made");
+    files::remove(&results)?;
+    cage.take_results(&results, input.disk.size)?;
+    super::discard(&job).await?;
+    let qcow2 = work_dir.join(RESULT);
+    files::rename_durably(&results.join(RESULT), &qcow2)?;
+    files::remove(&results)?;
     Ok(qcow2)
 }
 
-fn make_sparse(raw: &Path, size: Bytes) -> Result<(), BaseError> {
-    files::remove(raw)?;
+/// Only tools of the host run, and they write what fits on the disk: it need not be in memory.
+fn rules(disk: &Disk) -> Rules {
+    let time = Duration::from_secs(2 * 3600);
+    let (largest_file, epoch) = (disk.size, disk.epoch);
+    Rules { network: false, memory_mib: None, largest_file, time, epoch }
+}
+
+/// Entry of the role `image`, inside.
+pub async fn image_main() -> Result<(), BaseError> {
+    let input = Path::new(IN);
+    let disk: Disk = read_json(&input.join(DISK))?;
+    let raw = Path::new(WORK).join("disk.raw");
+    say("writing the file system");
+    make_sparse(&raw, disk.size)?;
+    Cmd::new("sfdisk")
+        .args(["--quiet", "--no-reread", "--no-tell-kernel"])
+        .arg(&raw)
+        .stdin(text::sfdisk(&disk.partitions, disk.ids.label_id))
+        .run()
+        .await?;
+    for partition in &disk.partitions {
+        match partition.purpose {
+            Use::Root => make_root(&disk, partition, &raw).await?,
+            Use::Swap => write_swap(partition, &disk.ids, &raw)?,
+        }
+    }
+    write_boot_loader(input, &raw)?;
+    say("compressing the disk");
+    compress(&raw, &Path::new(OUT).join(RESULT)).await
+}
+
+fn make_sparse(raw: &Path, size: u64) -> Result<(), BaseError> {
     let file = File::create_new(raw).map_err(HostError::file("create", raw))?;
-    file.set_len(size.0).map_err(HostError::file("grow", raw))?;
+    file.set_len(size).map_err(HostError::file("grow", raw))?;
     Ok(())
 }
 
-async fn make_root(
-    input: &Input<'_>,
-    partition: &Partition,
-    raw: &Path,
-    work_dir: &Path,
-) -> Result<(), BaseError> {
-    let config = work_dir.join("mke2fs.conf");
+async fn make_root(disk: &Disk, partition: &Partition, raw: &Path) -> Result<(), BaseError> {
+    let config = Path::new(WORK).join("mke2fs.conf");
     files::write_atomic(&config, MKE2FS_CONF.as_bytes())?;
     let extended = format!(
         "offset={},hash_seed={},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0",
         partition.start_mib * MIB,
-        input.ids.hash_seed
+        disk.ids.hash_seed
     );
     let label = partition.label.iter().flat_map(|l| ["-L", l.as_str()]);
-    tied("mke2fs")
+    Cmd::new("mke2fs")
         .env("MKE2FS_CONFIG", &config)
-        .env("SOURCE_DATE_EPOCH", input.epoch.to_string())
-        .args(["-q", "-F", "-t", "ext4", "-U", &input.ids.root_uuid, "-E", &extended])
+        .env("SOURCE_DATE_EPOCH", disk.epoch.to_string())
+        .args(["-q", "-F", "-t", "ext4", "-U", &disk.ids.root_uuid, "-E", &extended])
         .args(label)
         .arg("-d")
-        .arg(input.tar)
+        .arg(Path::new(IN).join(TREE))
         .arg(raw)
         .arg(format!("{}k", partition.size_mib * 1024))
         .run()
         .await?;
-    files::remove(&config)?;
     Ok(())
 }
 
@@ -172,8 +217,7 @@ fn write_at(raw: &Path, bytes: &[u8], offset: u64) -> Result<(), BaseError> {
 }
 
 async fn compress(raw: &Path, qcow2: &Path) -> Result<(), BaseError> {
-    files::remove(qcow2)?;
-    tied("qemu-img")
+    Cmd::new("qemu-img")
         .args(["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"])
         .arg(raw)
         .arg(qcow2)

@@ -25,6 +25,7 @@ pub use bootstrap::bootstrap;
 pub use definition::{Bootstrap, Definition, Disk, DiskSource, load_definition};
 pub use existing::disk;
 pub use fetch::{download_main, resolve_main};
+pub use image::image_main;
 pub use installer::{
     BootFile, Driver, Installation, Installer, Interface, Pin, WayOut, check_answers, install,
 };
@@ -153,7 +154,7 @@ pub struct KickstartFile {
 }
 
 /// Names that make the disk of this machine its own, derived by the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskIds {
     /// 32 hexadecimal digits for `/etc/machine-id`.
     pub machine_id: String,

@@ -30,6 +30,7 @@ pub async fn run(args: InternalArgs) -> Result<(), Failure> {
             Ok(base::customize_main(Path::new(spec), Path::new(root)).await?)
         }
         [role] if *role == "resolve" => Ok(base::resolve_main().await?),
+        [role] if *role == "image" => Ok(base::image_main().await?),
         [role] if *role == "download" => Ok(base::download_main().await?),
         _ => Err(Failure::usage("this is for labbuild itself")),
     }
