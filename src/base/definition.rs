@@ -14,7 +14,7 @@ use serde_saphyr::{Location, Spanned};
 use super::BaseError;
 use super::installer::{self, Installer};
 use crate::digest::Digest;
-use crate::host::files;
+use crate::host::{HostError, foreign};
 use crate::recipe::{Fault, Faults, Place};
 
 /// What `images/<base>.yaml` says.
@@ -199,7 +199,7 @@ struct DiskText {
 
 /// Reads a base image definition; faults carry file, line, column and what would be right.
 pub fn load_definition(path: &Path) -> Result<Definition, BaseError> {
-    let text = files::read_text(path)?;
+    let text = foreign::text(path, foreign::limits::TEXT).map_err(HostError::file("read", path))?;
     let name = path.display().to_string();
     let dir = path.parent().unwrap_or(Path::new("."));
     parse(&name, &text, dir).map_err(BaseError::Faults)

@@ -11,7 +11,7 @@ use crate::backend::agent::{Agent, ExecRequest};
 use crate::bundle::{Image, Manifest};
 use crate::digest::Digest;
 use crate::event::Event;
-use crate::host::{Cmd, HostError, files};
+use crate::host::{Cmd, HostError, files, qcow2};
 use crate::lab::{self, LabError, Running};
 use crate::plan::{Plan, Readiness, Target};
 use crate::store::StoredImages;
@@ -104,13 +104,13 @@ async fn flatten_all(
         let file = format!("{}.qcow2", machine.name);
         let target = staged.join(&file);
         with_task(env, &machine.name, flatten(overlay, &target)).await?;
-        let (sha256, size) = describe(&target).await?;
+        let (sha256, size, virtual_size) = describe(&target).await?;
         let rendered = plan.machines.iter().find(|m| m.name == machine.name);
         images.push(Image {
             machine: machine.name.clone(),
             file,
             size,
-            virtual_size: machine.disk_bytes,
+            virtual_size,
             sha256,
             kickstart: rendered.and_then(|m| m.kickstart.as_ref()).map(|k| Digest::of(&k.text)),
         });
@@ -142,14 +142,16 @@ async fn flatten(overlay: &Path, target: &Path) -> Result<(), HostError> {
     convert.arg(overlay).arg(target).run().await.map(drop)
 }
 
-async fn describe(image: &Path) -> Result<(Digest, u64), BuildError> {
+/// SHA-256, length and the size of the disk.
+async fn describe(image: &Path) -> Result<(Digest, u64, u64), BuildError> {
     let path = image.to_owned();
     let described = tokio::task::spawn_blocking(move || {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444))?;
         let file = std::fs::File::open(&path)?;
         file.sync_all()?;
-        Ok((Digest::of_reader(&file)?, file.metadata()?.len()))
+        let disk = qcow2::judge(&file).map_err(std::io::Error::other)?;
+        Ok((Digest::of_reader(&file)?, file.metadata()?.len(), disk))
     });
     let described = described.await.map_err(|e| BuildError::Internal(e.to_string()))?;
     Ok(described.map_err(HostError::file("read", image))?)

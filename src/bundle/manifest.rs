@@ -3,12 +3,12 @@
 //! A folder of images holds `manifest.json`, one qcow2 per machine, and `SHA256SUMS` over all of
 //! them (as `sha256sum -c` reads it), so that a flipped bit anywhere is found and named.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, LayerId};
+use crate::host::foreign::{self, Folder, limits};
 use crate::host::{HostError, files};
 use crate::plan::{self, Readiness, Topology};
 
@@ -20,9 +20,6 @@ pub const MANIFEST: &str = "manifest.json";
 
 /// Name of the list of digests in a folder of images.
 pub const SUMS: &str = "SHA256SUMS";
-
-/// No manifest of ours comes near this size.
-const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// Why a folder of images is refused.
 #[derive(Debug, thiserror::Error)]
@@ -124,8 +121,9 @@ impl Manifest {
         if !path.is_file() || !sums_path.is_file() {
             return Err(BundleError::NotImages(dir.to_owned()));
         }
-        let text = read_limited(&path)?;
-        let sums = parse_sums(&sums_path, &read_limited(&sums_path)?)?;
+        let folder = Folder::open(dir)?;
+        let text = folder.text(MANIFEST, limits::LIST)?;
+        let sums = parse_sums(&sums_path, &folder.text(SUMS, limits::LIST)?)?;
         let refuse = |reason: String| BundleError::Refused { file: path.clone(), reason };
         if sums.iter().find(|(file, _)| file == MANIFEST).map(|(_, d)| *d)
             != Some(Digest::of(&text))
@@ -145,6 +143,9 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), String> {
+        if self.format == 0 {
+            return Err("there is no format 0".to_owned());
+        }
         if self.format > FORMAT {
             return Err(format!("format {} is newer than this labbuild ({FORMAT})", self.format));
         }
@@ -152,46 +153,49 @@ impl Manifest {
         plan::plain("the name of the stage", &self.stage)?;
         self.topology.check()?;
         self.readiness.check(&self.topology)?;
+        self.images.iter().try_for_each(|image| self.check_image(image))?;
         for machine in &self.topology.machines {
-            let mut of_machine = self.images.iter().filter(|i| i.machine == machine.name);
-            let (Some(image), None) = (of_machine.next(), of_machine.next()) else {
+            let of_machine = self.images.iter().filter(|i| i.machine == machine.name);
+            if of_machine.count() != 1 {
                 return Err(format!("machine {} has no image or several", machine.name));
-            };
-            // The only name an image can have: no path leads out of the folder.
-            if image.file != format!("{}.qcow2", machine.name) {
-                return Err(format!(
-                    "the image of {} has another name than {0}.qcow2",
-                    machine.name
-                ));
             }
         }
-        match self.images.len() == self.topology.machines.len() {
-            true => Ok(()),
-            false => Err("it has images of machines that are not there".into()),
+        Ok(())
+    }
+
+    /// Every image is a known machine's, and lies in the folder: no other name can be copied anywhere.
+    fn check_image(&self, image: &Image) -> Result<(), String> {
+        let Image { machine, file, .. } = image;
+        let Some(hardware) = self.topology.machine(machine) else {
+            let machine = machine.escape_debug();
+            return Err(format!("it has an image of `{machine}`, which is no machine of it"));
+        };
+        if *file != format!("{machine}.qcow2") {
+            return Err(format!(
+                "the image of {machine} is called `{}`, not {machine}.qcow2",
+                file.escape_debug()
+            ));
         }
+        // A disk may have been grown by its recipe, never shrunk.
+        if image.virtual_size == 0 || image.virtual_size > hardware.disk_bytes {
+            return Err(format!(
+                "the image of {machine} has a disk of {} bytes, its machine one of {}",
+                image.virtual_size, hardware.disk_bytes
+            ));
+        }
+        Ok(())
     }
 }
 
 /// Checks a file's digest, naming the file when it differs.
 pub fn check_digest(file: &Path, wanted: &Digest) -> Result<(), BundleError> {
     let found =
-        File::open(file).and_then(Digest::of_reader).map_err(HostError::file("read", file))?;
+        foreign::open(file).and_then(Digest::of_reader).map_err(HostError::file("read", file))?;
     if found == *wanted {
         return Ok(());
     }
     let reason = format!("its SHA-256 is {found}, not {wanted}");
     Err(BundleError::Refused { file: file.to_owned(), reason })
-}
-
-fn read_limited(path: &Path) -> Result<String, BundleError> {
-    let size = std::fs::metadata(path).map_err(HostError::file("read", path))?.len();
-    let refuse =
-        |reason: &str| BundleError::Refused { file: path.to_owned(), reason: reason.into() };
-    if size > MANIFEST_LIMIT {
-        return Err(refuse("it is far too large"));
-    }
-    let bytes = std::fs::read(path).map_err(HostError::file("read", path))?;
-    String::from_utf8(bytes).map_err(|_| refuse("it is not text"))
 }
 
 fn parse_sums(path: &Path, text: &str) -> Result<Vec<(String, Digest)>, BundleError> {

@@ -1,14 +1,16 @@
 //! Export and import of a folder of images.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::Value;
-
-use super::manifest::{BundleError, MANIFEST, Manifest, SUMS, check_digest};
+use super::manifest::{BundleError, Image, MANIFEST, Manifest, SUMS, check_digest};
 use crate::digest::Digest;
 use crate::event::{Event, Events};
-use crate::host::{Cmd, HostError, files};
+use crate::host::foreign::{Folder, limits};
+use crate::host::{HostError, files, qcow2};
 use crate::store::{Store, StoredImages};
 
 /// Copies stored images with their manifest into `dir`, a new or empty folder.
@@ -57,7 +59,7 @@ pub async fn import(
     events: &Events,
 ) -> Result<(Manifest, PathBuf), BundleError> {
     let manifest = Manifest::read(dir)?;
-    let digest = Digest::of(files::read_text(&dir.join(MANIFEST))?);
+    let digest = Digest::of(Folder::open(dir)?.text(MANIFEST, limits::LIST)?);
     if let Some(stored) = store.imported(&digest) {
         check_folder(&manifest, dir, events).await?;
         if Manifest::read(&stored).is_ok() && check_folder(&manifest, &stored, events).await.is_ok()
@@ -71,50 +73,92 @@ pub async fn import(
     let staged = work.path().join("images");
     files::create_dir(&staged)?;
     copy_verified(&manifest, dir, &staged, events).await?;
-    for image in &manifest.images {
-        refuse_references(&staged.join(&image.file)).await?;
-    }
     let stored = store.put_imported(&digest, &staged)?;
     Ok((manifest, stored))
 }
 
-/// Copies every file of `manifest` and checks the copies.
+/// Copies every file of `manifest` and checks it on the way. Nothing is copied before all of them are
+/// what the manifest says, as far as can be told without reading them.
 async fn copy_verified(
     manifest: &Manifest,
     from: &Path,
     to: &Path,
     events: &Events,
 ) -> Result<(), BundleError> {
+    let source = Folder::open(from)?;
     for image in &manifest.images {
-        let (source, target) = (from.join(&image.file), to.join(&image.file));
+        judge(&source, from, image)?;
+    }
+    for image in &manifest.images {
         let begun = started(events, &image.machine, &image.file);
-        let copied = copy_one(&source, &target, image.sha256).await;
+        let copied = copy_in_background(from, to, image).await;
         finished(events, &image.machine, begun, copied.is_ok());
-        // The message names the file the user has, not the copy.
-        copied.map_err(|e| match e {
-            BundleError::Refused { reason, .. } => BundleError::Refused { file: source, reason },
-            other => other,
-        })?;
+        copied?;
     }
     for name in [MANIFEST, SUMS] {
-        let text = files::read_text(&from.join(name))?;
+        let text = source.text(name, limits::LIST)?;
         files::write_atomic(&to.join(name), text.as_bytes())?;
     }
     Ok(())
 }
 
-async fn copy_one(source: &Path, target: &Path, sha256: Digest) -> Result<(), BundleError> {
-    let is_file = std::fs::symlink_metadata(source).is_ok_and(|m| m.is_file());
-    if !is_file {
-        let reason = "it is missing, or no ordinary file".into();
-        return Err(BundleError::Refused { file: source.to_owned(), reason });
+/// Whether a file can be the image that the manifest describes.
+fn judge(source: &Folder, from: &Path, image: &Image) -> Result<(), BundleError> {
+    let path = from.join(&image.file);
+    let refuse = |reason: String| BundleError::Refused { file: path.clone(), reason };
+    let file = source.file(&image.file)?;
+    let length = file.metadata().map_err(HostError::file("read", &path))?.len();
+    if length != image.size {
+        return Err(refuse(format!("it has {length} bytes, not {}", image.size)));
     }
-    let copy = Cmd::new("cp").args(["--reflink=auto", "--sparse=auto", "--"]);
-    copy.arg(source).arg(target).run().await?;
-    verify_in_background(target, sha256).await?;
+    let disk = qcow2::judge(&file).map_err(refuse)?;
+    if disk != image.virtual_size {
+        return Err(refuse(format!("its disk has {disk} bytes, not {}", image.virtual_size)));
+    }
+    Ok(())
+}
+
+async fn copy_in_background(from: &Path, to: &Path, image: &Image) -> Result<(), BundleError> {
+    let (from, to, image) = (from.to_owned(), to.to_owned(), image.clone());
+    let copied = tokio::task::spawn_blocking(move || copy_one(&from, &to, &image)).await;
+    copied.unwrap_or_else(|e| {
+        Err(HostError::file("copy", Path::new("an image"))(io::Error::other(e)).into())
+    })
+}
+
+/// The bytes that are copied are the bytes that are hashed, whatever becomes of the file meanwhile.
+fn copy_one(from: &Path, to: &Path, image: &Image) -> Result<(), BundleError> {
+    let path = from.join(&image.file);
+    let source = Folder::open(from)?.file(&image.file)?.take(image.size);
+    let target = Folder::open(to)?.create(&image.file)?;
+    target.set_len(image.size).map_err(HostError::file("copy", &path))?;
+    let copying = Copying { source, target: &target, at: 0 };
+    let found = Digest::of_reader(copying).map_err(HostError::file("copy", &path))?;
     // Its name must not outlive its bytes.
-    let synced = std::fs::File::open(target).and_then(|file| file.sync_all());
-    Ok(synced.map_err(HostError::file("write", target))?)
+    target.sync_all().map_err(HostError::file("write", &to.join(&image.file)))?;
+    if found == image.sha256 {
+        return Ok(());
+    }
+    let reason = format!("its SHA-256 is {found}, not {}", image.sha256);
+    Err(BundleError::Refused { file: path, reason })
+}
+
+/// Writes what is read through it into a file, but for blocks of zeros: they stay holes.
+struct Copying<'a, R> {
+    source: R,
+    target: &'a File,
+    at: u64,
+}
+
+impl<R: Read> Read for Copying<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        if buffer[..count].iter().any(|byte| *byte != 0) {
+            self.target.write_all_at(&buffer[..count], self.at)?;
+        }
+        self.at += count as u64;
+        Ok(count)
+    }
 }
 
 async fn verify_in_background(file: &Path, sha256: Digest) -> Result<(), BundleError> {
@@ -131,18 +175,6 @@ async fn check_folder(manifest: &Manifest, dir: &Path, events: &Events) -> Resul
         checked?;
     }
     Ok(())
-}
-
-/// An image may not lead QEMU to any other file: no backing file, no external data file.
-async fn refuse_references(image: &Path) -> Result<(), BundleError> {
-    let info = Cmd::new("qemu-img").args(["info", "--output=json", "-f", "qcow2", "--"]).arg(image);
-    let info: Value = serde_json::from_slice(&info.run().await?.stdout).unwrap_or_default();
-    let data = &info["format-specific"]["data"];
-    if info["backing-filename"].is_null() && data["data-file"].is_null() && data.is_object() {
-        return Ok(());
-    }
-    let reason = "it refers to another file (backing or data file)".into();
-    Err(BundleError::Refused { file: image.to_owned(), reason })
 }
 
 fn started(events: &Events, machine: &str, file: &str) -> Instant {

@@ -3,7 +3,9 @@
 pub mod cage;
 mod command;
 pub mod files;
+pub mod foreign;
 pub mod ids;
+pub mod qcow2;
 pub mod view;
 
 pub use command::{Cmd, Output};

@@ -11,6 +11,10 @@ use super::suggest::nearest;
 use super::words;
 use crate::recipe::{Fault, Faults, Place};
 
+/// What one kickstart may cost to fill in: steps, and bytes that are made on the way. Far more than any
+/// needs, over in a moment.
+const FUEL: u64 = 100_000;
+
 /// Texts by template name, for error messages.
 type Texts = Arc<Mutex<HashMap<String, String>>>;
 
@@ -65,6 +69,7 @@ fn environment(
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
     let mut environment = Environment::new();
     environment.set_syntax(syntax.build()?);
+    environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.add_filter("quote", quote);
@@ -140,6 +145,10 @@ fn words_for(
             };
             (message, defined(expression, context))
         }
+        ErrorKind::OutOfFuel => (
+            "filling this in takes too many steps, or makes too long a text".to_owned(),
+            Some("a kickstart needs no such loops".to_owned()),
+        ),
         ErrorKind::TemplateNotFound => {
             let message = error.detail().unwrap_or("a template does not exist");
             (message.to_owned(), Some("`include` names a file beside this one".to_owned()))
@@ -209,6 +218,24 @@ mod tests {
         let said = one("text\n  {% include \"shut.ks\" %}\n").unwrap_err();
         assert!(said.starts_with("t.ks:2:"), "{said}");
         assert!(said.contains("`shut.ks` may not be read"), "{said}");
+    }
+
+    #[test]
+    fn what_grows_without_end_is_a_fault_and_takes_no_memory() {
+        let doubled = "{% set a = a ~ a %}".repeat(36);
+        for text in [
+            format!("{{% set a = 'x' %}}{doubled}{{{{ a }}}}"),
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}".into(),
+            "{{ (('x' * 90000000)|replace('x', 'y' * 9000))|length }}".into(),
+            "{% include 't.ks' %}".into(),
+            "{% macro m(n) %}{{ m(n) }}{{ m(n) }}{% endmacro %}{{ m(1) }}".into(),
+        ] {
+            let begun = std::time::Instant::now();
+            assert!(one(&text).is_err(), "{text:.60}");
+            assert!(begun.elapsed().as_secs() < 5, "{text:.60}");
+        }
+        let said = one(&format!("{{% set a = 'x' %}}{doubled}")).unwrap_err();
+        assert!(said.contains("too long a text"), "{said}");
     }
 
     #[test]

@@ -5,11 +5,14 @@
 //! and initrd that were booted; what an installer fetches by itself is not known here.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::host::HostError;
+use crate::host::foreign::{Folder, limits};
 
 /// Name of the lock file, beside `lab.yaml`.
 pub const FILE: &str = "labbuild.lock";
@@ -57,8 +60,12 @@ impl LockFile {
     pub fn read(recipe_dir: &Path) -> Result<Self, BadLock> {
         let path = recipe_dir.join(FILE);
         let bad = |reason: String| BadLock { path: path.clone(), reason };
-        let text = match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+        let folder = Folder::open(recipe_dir).map(Folder::with_links);
+        let text = match folder.and_then(|folder| folder.text(FILE, limits::LIST)) {
+            Err(HostError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(HostError::File { source, .. }) => return Err(bad(source.to_string())),
             read => read.map_err(|e| bad(e.to_string()))?,
         };
         let lock: LockFile = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;

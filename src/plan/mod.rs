@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::base::{self, Definition};
 use crate::digest::{Digest, LayerId};
+use crate::host::foreign;
 use crate::kickstart::{self, Kickstart};
 use crate::recipe::{self, Action, Faults, InstallWhen, Lab, Machine};
 use crate::store::{Input, Snapshot, Store, StoreError};
@@ -395,7 +396,7 @@ fn render_kickstart(
 fn template(dir: &Path, name: &str) -> Result<Option<String>, recipe::Astray> {
     let Some(path) = recipe::find_beside(dir, "kickstart", name)? else { return Ok(None) };
     let unreadable = |e: std::io::Error| (format!("`{name}` cannot be read"), e.to_string());
-    std::fs::read_to_string(path).map(Some).map_err(unreadable)
+    foreign::text(&path, foreign::limits::TEXT).map(Some).map_err(unreadable)
 }
 
 /// Packages that the stages want in the base of a machine, sorted, each once.

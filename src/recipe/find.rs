@@ -4,6 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::load::LoadError;
 use super::near;
+use crate::host::HostError;
+use crate::host::foreign::{Folder, limits};
 
 /// The file every recipe has.
 const LAB_FILE: &str = "lab.yaml";
@@ -20,6 +22,19 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The text of its `lab.yaml`: the file itself, or a link that stays in the folder.
+    pub fn bytes(&self) -> Result<Vec<u8>, LoadError> {
+        let folder = Folder::open(&self.dir).map(Folder::with_links);
+        let read = folder.and_then(|folder| folder.bytes(LAB_FILE, limits::TEXT));
+        read.map_err(|error| LoadError::Unreadable {
+            path: self.file.clone(),
+            reason: match error {
+                HostError::File { source, .. } => source.to_string(),
+                other => other.to_string(),
+            },
+        })
+    }
+
     /// A file of the recipe as people would name it.
     pub fn shown(&self, file: &str) -> String {
         self.name.join(file).display().to_string()

@@ -16,7 +16,7 @@ use super::networks;
 use super::paths;
 use super::raw;
 use super::shape::{At, Named, Shape};
-use super::source::{self, Report, Source};
+use super::source::{Report, Source};
 use super::stages;
 use super::template::{Context, Templates};
 use super::yaml::{self, Kind, Node, Tree};
@@ -51,10 +51,7 @@ pub enum LoadError {
 /// `overrides` set variables that the recipe declares.
 pub fn load(path: &Path, overrides: &BTreeMap<String, String>) -> Result<Lab, LoadError> {
     let found = find::recipe(path)?;
-    let bytes = source::read_bytes(&found.file).map_err(|error| LoadError::Unreadable {
-        path: found.file.clone(),
-        reason: error.to_string(),
-    })?;
+    let bytes = found.bytes()?;
     let mut report = Report::default();
     let lab = Reader { found: &found, overrides, report: &mut report }.lab(&bytes);
     match lab {

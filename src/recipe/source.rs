@@ -3,16 +3,16 @@
 //! Everything that checks a recipe holds a [`Report`]: a fault goes in with its place, and the
 //! line it stands on is looked up here.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::fault::{Fault, Faults};
 use super::model::Place;
+use crate::host::foreign;
 
 /// Files above this are not recipes.
-const LARGEST: u64 = 1024 * 1024;
+const LARGEST: u64 = foreign::limits::TEXT;
 
 /// A file's text and the name that people know it by.
 #[derive(Debug, Clone)]
@@ -46,14 +46,9 @@ impl Source {
     }
 }
 
-/// The bytes of a recipe file; never more than just above the limit, never from a device.
+/// The bytes of a recipe file; none of a file above the limit, and never from a device.
 pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    foreign::read(path, LARGEST)
 }
 
 /// Faults found so far, and the files they were found in.

@@ -15,6 +15,7 @@ use serde_saphyr::Spanned;
 use super::driver::Driver;
 use crate::base::definition::{DiskSource, Reader, values};
 use crate::digest::Digest;
+use crate::host::foreign::{Folder, limits};
 use crate::recipe::{self, Bytes};
 
 /// A base of kind *installer*.
@@ -232,8 +233,9 @@ fn read_sums(reader: &mut Reader<'_>, name: &Spanned<String>, dir: &Path) -> Sum
     let mut sums = BTreeMap::new();
     let read = match name.value.contains('/') || name.value.starts_with('.') {
         true => Err(format!("`{}` is not the name of a file beside this one", name.value)),
-        false => std::fs::read_to_string(&path)
-            .map_err(|e| format!("cannot read {}: {e}", path.display())),
+        false => Folder::open(dir)
+            .and_then(|folder| folder.with_links().text(&name.value, limits::TEXT))
+            .map_err(|e| e.to_string()),
     };
     let help = "`sha256sum`'s format: 64 hexadecimal digits, two blanks, a file name";
     match read {
