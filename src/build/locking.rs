@@ -66,7 +66,9 @@ impl Entries {
         if lock == before {
             return Ok(());
         }
-        Ok(files::write_atomic(&self.recipe.join(LOCK_FILE), lock.to_text().as_bytes())?)
+        let path = self.recipe.join(LOCK_FILE);
+        files::write_atomic(&path, lock.to_text().as_bytes())?;
+        Ok(files::share(&path)?)
     }
 
     /// Writers of one recipe take turns. A turn is over in no time: there is nothing to be said.

@@ -38,9 +38,11 @@ pub async fn export(
 
 /// Gives the finished folder its name and ordinary permissions.
 fn publish(staged: tempfile::TempDir, dir: &Path) -> Result<(), HostError> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(staged.path(), mode).map_err(HostError::file("set mode of", dir))?;
+    let list = HostError::file("list", staged.path());
+    for entry in std::fs::read_dir(staged.path()).map_err(list)?.flatten() {
+        files::share(&entry.path())?;
+    }
+    files::share(staged.path())?;
     if dir.exists() {
         std::fs::remove_dir(dir).map_err(HostError::file("replace", dir))?;
     }

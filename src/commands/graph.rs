@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::GraphArgs;
 use crate::commands::{Context, Failure};
 use crate::graph;
-use crate::host::HostError;
+use crate::host::files;
 use crate::recipe;
 
 /// Writes the picture to a file or to standard output.
@@ -18,7 +18,7 @@ pub fn run(ctx: &Context, args: &GraphArgs) -> Result<(), Failure> {
     match &args.output {
         None => ctx.screen.print(&picture),
         Some(file) => {
-            std::fs::write(file, &picture).map_err(HostError::file("write", file))?;
+            files::write_for_user(file, picture.as_bytes())?;
             let text = format!("{} written", file.display());
             ctx.screen.result(&text, json!({ "file": file, "lab": lab.name }));
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::{Cli, ManArgs};
 use crate::commands::{Context, Failure};
-use crate::host::{HostError, files};
+use crate::host::files;
 
 /// Prints the first page, or writes all of them into a folder.
 pub fn run(ctx: &Context, args: &ManArgs) -> Result<(), Failure> {
@@ -45,7 +45,7 @@ fn all(command: clap::Command) -> Vec<clap::Command> {
 fn write(dir: &Path, command: clap::Command) -> Result<String, Failure> {
     let (name, page) = page(command)?;
     let file = dir.join(&name);
-    std::fs::write(&file, page).map_err(HostError::file("write", &file))?;
+    files::write_for_user(&file, page.as_ref())?;
     Ok(name)
 }
 

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, Globals};
 use crate::event::Events;
+use crate::host::files;
 use crate::ui::{Color, Mode, Options, Screen};
 pub use failure::{Failure, Reason};
 
@@ -93,6 +94,7 @@ pub fn early(cli: &Cli) -> Option<ExitCode> {
 
 /// Carries a command out and closes the screen; gives back the exit code.
 pub fn run(cli: Cli) -> u8 {
+    files::keep_private();
     let ctx = Context::new(cli.globals);
     let outcome = dispatch(&ctx, cli.command);
     ctx.screen.clear();

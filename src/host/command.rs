@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use std::os::unix::process::ExitStatusExt;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::HostError;
@@ -14,11 +14,18 @@ use super::HostError;
 /// How much of standard error is kept for messages.
 const STDERR_KEPT: usize = 64 * 1024;
 
+/// More than any program is asked for, in bytes.
+const STDOUT_LIMIT: u64 = 256 << 20;
+
+/// A line of standard error longer than this is cut into several.
+const LINE: u64 = 64 * 1024;
+
 /// A command to run. Dropping the future of a run kills the child.
 #[derive(Debug)]
 pub struct Cmd {
     inner: Command,
     stdin: Option<Vec<u8>>,
+    limit: u64,
 }
 
 /// What a successful command wrote.
@@ -42,7 +49,7 @@ impl Cmd {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut inner = Command::new(program);
         inner.env("LC_ALL", "C.UTF-8").env("PATH", path()).kill_on_drop(true);
-        Cmd { inner, stdin: None }
+        Cmd { inner, stdin: None, limit: STDOUT_LIMIT }
     }
 
     /// One argument.
@@ -81,6 +88,12 @@ impl Cmd {
         self
     }
 
+    /// The most that may come from its standard output, in bytes: more is an error.
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
     /// The full command line, quoted as a shell would need it.
     pub fn line(&self) -> String {
         let command = self.inner.as_std();
@@ -102,11 +115,11 @@ impl Cmd {
     pub async fn run_with(mut self, on_line: impl FnMut(&str)) -> Result<Output, HostError> {
         let line = self.line();
         let mut child = self.spawn_piped(&line)?;
-        let (stdout, stderr) = talk(&mut child, self.stdin.take(), on_line).await;
+        let (stdout, stderr) = talk(&mut child, self.stdin.take(), self.limit, on_line).await;
         let status = child.wait().await.map_err(|e| failed(&line, e.to_string(), String::new()))?;
         match (status.success(), stdout) {
             (true, Ok(stdout)) => Ok(Output { stdout, stderr }),
-            (true, Err(e)) => Err(failed(&line, format!("could not be read: {e}"), stderr)),
+            (_, Err(e)) => Err(failed(&line, format!("wrote what could not be read: {e}"), stderr)),
             (false, _) => Err(failed(&line, describe(status), stderr)),
         }
     }
@@ -164,6 +177,7 @@ impl Cmd {
 async fn talk(
     child: &mut Child,
     input: Option<Vec<u8>>,
+    limit: u64,
     on_line: impl FnMut(&str),
 ) -> (std::io::Result<Vec<u8>>, String) {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -175,13 +189,25 @@ async fn talk(
     };
     let collect = async move {
         let mut bytes = Vec::new();
-        if let Some(mut pipe) = stdout {
-            pipe.read_to_end(&mut bytes).await?;
+        if let Some(pipe) = stdout {
+            // Whoever writes on meets a closed pipe.
+            pipe.take(limit + 1).read_to_end(&mut bytes).await?;
+        }
+        if bytes.len() as u64 > limit {
+            return Err(std::io::Error::other(format!("more than {limit} bytes")));
         }
         Ok(bytes)
     };
     let ((), out, err) = tokio::join!(feed, collect, keep_stderr(stderr, on_line));
     (out, err)
+}
+
+/// A line without its end, or as much of it as is taken at once.
+async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let count = reader.take(LINE).read_until(b'\n', &mut bytes).await.ok()?;
+    bytes.pop_if(|last| *last == b'\n');
+    (count > 0).then_some(bytes)
 }
 
 async fn keep_stderr(
@@ -190,8 +216,8 @@ async fn keep_stderr(
 ) -> String {
     let mut kept = String::new();
     let Some(pipe) = pipe else { return kept };
-    let mut lines = BufReader::new(pipe).split(b'\n');
-    while let Ok(Some(bytes)) = lines.next_segment().await {
+    let mut reader = BufReader::new(pipe);
+    while let Some(bytes) = next_line(&mut reader).await {
         let line = String::from_utf8_lossy(&bytes);
         on_line(&line);
         kept.push_str(&line);
@@ -259,6 +285,16 @@ mod tests {
         assert!(text.contains("exit status 3"), "{text}");
         assert!(text.contains("sh -c"), "{text}");
         assert!(text.contains("| no such thing"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn output_without_end_is_an_error_and_lines_without_end_are_cut() {
+        let yes = Cmd::new("sh").args(["-c", "yes"]).at_most(1000).run().await.unwrap_err();
+        assert!(yes.to_string().contains("more than 1000 bytes"), "{yes}");
+        let mut longest = 0;
+        let zeros = Cmd::new("sh").args(["-c", "head -c 300000 /dev/zero >&2"]);
+        zeros.run_with(|line| longest = longest.max(line.len())).await.unwrap();
+        assert_eq!(longest, 64 * 1024);
     }
 
     #[tokio::test]

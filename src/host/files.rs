@@ -5,8 +5,48 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use super::HostError;
+
+/// The user's own mask, once this process has a stricter one.
+static MASK: OnceLock<Mode> = OnceLock::new();
+
+/// From here on, whatever this process and its children make is its user's alone; to be called once,
+/// when the process starts. What is made for others is handed to [`share`].
+pub fn keep_private() {
+    let own = umask(Mode::RWXG | Mode::RWXO);
+    let _ = MASK.set(own);
+}
+
+/// Gives a file or folder that was made for the user the mode it would have had by the user's own mask.
+pub fn share(path: &Path) -> Result<(), HostError> {
+    let meta = fs::metadata(path).map_err(HostError::file("look at", path))?;
+    let open = if meta.is_dir() { 0o777 } else { 0o666 };
+    let mode = open & !MASK.get().map_or(0o022, |mask| mask.bits());
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(HostError::file("set the mode of", path))
+}
+
+/// Writes a file that the user asked for, in place; one that was there keeps its mode.
+pub fn write_for_user(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+    let is_new = !path.exists();
+    fs::write(path, bytes).map_err(HostError::file("write", path))?;
+    if is_new { share(path) } else { Ok(()) }
+}
+
+/// Closes a folder to everybody but its owner, whatever it was before.
+pub fn close(dir: &Path) -> Result<(), HostError> {
+    let meta = fs::metadata(dir).map_err(HostError::file("look at", dir))?;
+    if meta.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        .map_err(HostError::file("close to others", dir))
+}
 
 /// Writes `bytes` to `path` so that a reader, or a crash, sees the old file or the new one whole.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), HostError> {

@@ -17,6 +17,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Far above what a machine with a hundred thousand files yields, compressed.
 const REPORT_LIMIT: u64 = 64 << 20;
 
+/// The same, unpacked: a guest may send a few bytes that become many.
+const UNPACKED_LIMIT: u64 = 128 << 20;
+
 /// Where the guest puts it; gone with the copy.
 const REPORT: &str = "/run/labbuild-fingerprint.gz";
 
@@ -36,7 +39,11 @@ pub async fn fingerprint(agent: &Agent) -> Result<Fingerprint, LabError> {
         return Err(LabError::Guest { machine: agent.machine().to_owned(), reason });
     }
     let packed = agent.read_file(REPORT, REPORT_LIMIT).await?.unwrap_or_default();
-    let report = Cmd::new("gzip").arg("-dc").stdin(packed).run().await?;
+    let unpack = Cmd::new("gzip").arg("-dc").stdin(packed).at_most(UNPACKED_LIMIT);
+    let report = unpack.run().await.map_err(|e| LabError::Guest {
+        machine: agent.machine().to_owned(),
+        reason: format!("its fingerprint could not be unpacked: {e}"),
+    })?;
     Ok(Fingerprint::parse(&String::from_utf8_lossy(&report.stdout)))
 }
 

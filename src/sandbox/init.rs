@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -21,7 +22,7 @@ use super::error::SandboxError;
 use super::keeper::say;
 use super::layout::Layout;
 use super::needs::{program, search_path};
-use super::{mounts, relay};
+use super::{closed, mounts, relay};
 use crate::host::Cmd;
 
 /// What it says on standard output when mounts and loopback stand.
@@ -33,11 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The whole life of the lab's first process; `args` are those after the word `sandbox-init`.
 pub fn init_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
-    let (Some(root), Some(runtime), None) = (args.next(), args.next(), args.next()) else {
+    let (Some(root), Some(runtime)) = (args.next(), args.next()) else {
         say("this is an internal command of labbuild");
         return ExitCode::from(2);
     };
-    match live(&Layout { root: root.into(), runtime: runtime.into() }) {
+    let host: Vec<Ipv4Addr> = args.filter_map(|word| word.to_str()?.parse().ok()).collect();
+    match live(&Layout { root: root.into(), runtime: runtime.into() }, &host) {
         Ok(why) => {
             say(why);
             ExitCode::SUCCESS
@@ -49,7 +51,7 @@ pub fn init_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn live(layout: &Layout) -> Result<&'static str, SandboxError> {
+fn live(layout: &Layout, host: &[Ipv4Addr]) -> Result<&'static str, SandboxError> {
     // Mounting over the host's folders anywhere but in namespaces of our own would be a disaster.
     if std::process::id() != 1 {
         return Err(SandboxError::System {
@@ -61,12 +63,15 @@ fn live(layout: &Layout) -> Result<&'static str, SandboxError> {
         .enable_all()
         .build()
         .map_err(SandboxError::system("start the event loop"))?
-        .block_on(run(layout))
+        .block_on(run(layout, host))
 }
 
-async fn run(layout: &Layout) -> Result<&'static str, SandboxError> {
+async fn run(layout: &Layout, host: &[Ipv4Addr]) -> Result<&'static str, SandboxError> {
+    // dnsmasq reads what libvirt writes as a user of its own; the folder above is closed to others.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     mounts::arrange(&layout.root, &layout.runtime)?;
     Cmd::new(program("ip")?).args(["link", "set", "lo", "up"]).run().await?;
+    closed::close(host).await?;
     keep_bridges_plain();
     let mut signals = Signals::new()?;
     let door = UnixListener::bind(layout.relay_socket())

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
+use super::closed;
 use super::control::Control;
 use super::error::SandboxError;
 use super::init;
@@ -209,7 +211,10 @@ struct Init {
 
 impl Init {
     async fn start(plan: &Plan) -> Result<Init, SandboxError> {
-        let mut child = unshare(plan)?.start(Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
+        let listing = Cmd::new(program("ip")?).args(["-o", "-4", "address"]).run().await?;
+        let host = closed::addresses(&listing.text());
+        let mut child =
+            unshare(plan, &host)?.start(Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
         let life = child.stdin.take();
         wait_until_up(&mut child).await?;
         let parent = child.id().and_then(|id| Pid::from_raw(id as i32));
@@ -229,7 +234,8 @@ fn bound_to_keeper(name: &str) -> Result<Cmd, SandboxError> {
         .env("PATH", search_path()))
 }
 
-fn unshare(plan: &Plan) -> Result<Cmd, SandboxError> {
+/// `host`: addresses of this host, which the lab is not to reach.
+fn unshare(plan: &Plan, host: &[Ipv4Addr]) -> Result<Cmd, SandboxError> {
     let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user", "--map-auto"] };
     Ok(bound_to_keeper("unshare")?
         .args(user)
@@ -238,7 +244,8 @@ fn unshare(plan: &Plan) -> Result<Cmd, SandboxError> {
         .args(&plan.self_exe)
         .arg("sandbox-init")
         .arg(&plan.layout.root)
-        .arg(&plan.layout.runtime))
+        .arg(&plan.layout.runtime)
+        .args(host.iter().map(ToString::to_string)))
 }
 
 /// The first process says one line when mounts and loopback stand.
@@ -276,6 +283,8 @@ async fn start_slirp(layout: &Layout, init: Pid) -> Result<Child, SandboxError> 
     let socket = layout.slirp_socket();
     let mut child = bound_to_keeper("slirp4netns")?
         .args(["--configure", "--mtu=1500", "--disable-host-loopback"])
+        // It speaks with guests: confined to an empty file tree, few system calls, no capability.
+        .args(["--enable-sandbox", "--enable-seccomp"])
         .arg(format!("--cidr={}", super::UPLINK))
         .arg("--api-socket")
         .arg(&socket)

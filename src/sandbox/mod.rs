@@ -6,6 +6,7 @@
 //! by a lock that it holds for its life, and reach libvirt by its URI.
 
 mod bound;
+mod closed;
 mod control;
 mod error;
 mod init;

@@ -71,6 +71,8 @@ impl Store {
     /// left in it.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         files::create_dir(root)?;
+        // Disks and what machines were told are in it, and other users are on this host.
+        files::close(root)?;
         let root = root.canonicalize().map_err(HostError::file("find", root))?;
         let store = Store { root };
         store.check_format()?;

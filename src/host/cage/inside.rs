@@ -126,6 +126,8 @@ impl<'a> Job<'a> {
 
     fn settle(&self) -> Result<(), HostError> {
         fs::create_dir(OUT).map_err(HostError::file("create folder", Path::new(OUT)))?;
+        // A tree has the modes that its packages give it, whatever mask the caller has.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         // Scripts that ask are told the same everywhere.
         rustix::system::sethostname(b"localhost").map_err(system)?;
         if !self.network {
