@@ -70,16 +70,22 @@ impl Ground {
     }
 
     async fn build(&self, archive: &Archive) -> BaseError {
-        let sources = vec![format!("deb [trusted=yes] {} {SUITE} main", archive.url())];
+        self.build_trusting(archive, archive).await
+    }
+
+    /// `signer`: whose key vouches for what `archive` serves.
+    async fn build_trusting(&self, archive: &Archive, signer: &Archive) -> BaseError {
+        let sources = vec![format!("deb [signed-by=key.asc] {} {SUITE} main", archive.url())];
         let request = request(self.kept());
         let work = self.dir.path().join("work");
-        let definition = definition(sources);
+        let mut definition = definition(sources);
+        definition.keys.insert("key.asc".into(), fs::read_to_string(signer.key()).unwrap());
         base::bootstrap(&definition, &request, &work, &Events::none()).await.unwrap_err()
     }
 
     fn is_untouched(&self) {
         assert_eq!(fs::read_to_string(self.marker()).unwrap(), UNTOUCHED);
-        for entry in fs::read_dir(self.kept()).unwrap().flatten() {
+        for entry in fs::read_dir(self.kept()).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let digest = Digest::of(fs::read(entry.path()).unwrap()).to_string();
             assert!(name.starts_with(&digest), "{name} is {digest}");
@@ -95,6 +101,7 @@ fn definition(sources: Vec<String>) -> Bootstrap {
         variant: "essential".into(),
         time: 1_793_491_200,
         sources,
+        keys: Default::default(),
         packages: Vec::new(),
         cmdline: Vec::new(),
         services: Default::default(),
@@ -185,7 +192,7 @@ async fn a_package_that_rewrites_what_was_fetched_poisons_nothing() {
 
 #[tokio::test]
 async fn a_package_cannot_reach_the_archive_that_it_came_from() {
-    let said = attack(|_| "cat /proc/net/route >&2".to_owned()).await.1;
+    let said = attack(|_| "mkdir -p /p; mount -t proc proc /p; cat /p/net/route >&2".to_owned()).await.1;
     assert!(said.contains("Iface") && !said.contains("0000"), "{said}");
 }
 
@@ -202,4 +209,16 @@ async fn a_package_that_is_not_what_the_index_says_is_not_kept() {
     assert!(said.contains("Hash Sum mismatch") || said.contains("not the file"), "{said}");
     ground.is_untouched();
     assert_eq!(fs::read_dir(ground.kept()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_archive_that_the_key_did_not_sign_or_nobody_is_not_used() {
+    let ground = Ground::new();
+    let (archive, other) = (Archive::serve(&[own_dpkg(RAN)]), Archive::serve(&[]));
+    let said = ground.build_trusting(&archive, &other).await.to_string();
+    assert!(said.contains("not signed") || said.contains("NO_PUBKEY"), "{said}");
+    fs::remove_file(archive.files().join("dists/test/InRelease")).unwrap();
+    let said = ground.build(&archive).await.to_string();
+    assert!(said.contains("not signed") || said.contains("Release file"), "{said}");
+    ground.is_untouched();
 }

@@ -268,7 +268,8 @@ async fn build_with(
 ) -> Result<Built, base::BaseError> {
     let archive = Archive::serve(&[package]);
     let mut definition = definition();
-    definition.sources.push(format!("deb [trusted=yes] {} {SUITE} main", archive.url()));
+    definition.sources.push(format!("deb [signed-by=key.asc] {} {SUITE} main", archive.url()));
+    definition.keys.insert("key.asc".into(), std::fs::read_to_string(archive.key()).unwrap());
     let request = request(&["stumbling"], Some(&dir.join("debs")));
     base::bootstrap(&definition, &request, &dir.join("work"), events).await
 }

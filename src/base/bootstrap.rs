@@ -10,7 +10,7 @@ use super::definition::{Bootstrap, is_package};
 use super::fetch::{Ask, Fetch, Fetched, names};
 use super::progress::{Lines, Task};
 use super::scratch::{check_programs, in_memory};
-use super::spec::{Complaint, Spec, Wishes, out, read_json};
+use super::spec::{Complaint, Spec, TreeFile, Wishes, out, read_json};
 use super::{BaseError, Built, LockedPackage, Request, image, sources, text};
 use crate::event::Events;
 use crate::host::cage::{self, Cage, IN, OUT, Rules, SELF};
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 const RESULTS: u64 = 64 << 20;
 /// The handed-in specification.
 const SPEC: &str = "spec.json";
+/// Where the cages find keys.
+const KEYS: &str = "/in/keys";
 /// The handed-in sources.
 const SOURCES: &str = "sources.list";
 
@@ -139,13 +141,24 @@ fn make_spec(definition: &Bootstrap, request: &Request, wishes: Wishes) -> Spec 
         disable: definition.disable.clone(),
         first_start: definition.first_start.clone(),
         extra_packages: installed.into_iter().cloned().collect(),
-        files: text::tree_files(&wishes, &request.nics, &request.ids, &definition.cmdline),
+        files: tree_files(definition, request, &wishes),
         sources: sources::of_guest(&definition.sources),
         early_grub: text::early_grub(&request.ids),
         machine_id: request.ids.machine_id.clone(),
         epoch: definition.time,
         wishes,
     }
+}
+
+fn tree_files(definition: &Bootstrap, request: &Request, wishes: &Wishes) -> Vec<TreeFile> {
+    let mut files = text::tree_files(wishes, &request.nics, &request.ids, &definition.cmdline);
+    let folder = sources::GUEST_KEYS.trim_start_matches('/');
+    files.extend(definition.keys.iter().map(|(name, text)| TreeFile {
+        path: format!("{folder}/{name}"),
+        content: text.clone(),
+        mode: 0o644,
+    }));
+    files
 }
 
 async fn fetch(
@@ -170,13 +183,14 @@ async fn fetch(
 }
 
 async fn ask(definition: &Bootstrap, spec: &Spec) -> Ask {
-    let (lines, default_sources) = sources::for_build(&definition.sources).await;
+    let (lines, default_sources) = sources::for_build(&definition.sources, KEYS).await;
     Ask {
         architecture: definition.architecture.clone(),
         suite: definition.suite.clone(),
         variant: definition.variant.clone(),
         sources: lines,
         default_sources,
+        keys: definition.keys.clone(),
         settings: sources::host_settings().await,
         include: include(definition, spec),
         excluded: spec.wishes.excluded.iter().map(|p| p.value.clone()).collect(),

@@ -13,6 +13,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::BaseError;
 use super::installer::{self, Installer};
+use super::source_line::{SourceLine, read_key};
 use crate::digest::Digest;
 use crate::host::{HostError, foreign};
 use crate::recipe::{Fault, Faults, Place};
@@ -43,6 +44,9 @@ pub struct Bootstrap {
     pub time: u64,
     /// One-line apt sources of the guest.
     pub sources: Vec<String>,
+    /// Keys of those that name one, by file name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, String>,
     /// Packages of every machine.
     pub packages: Vec<String>,
     /// Kernel parameters.
@@ -250,7 +254,7 @@ impl Reader<'_> {
     fn definition(&mut self, dir: &Path) -> Option<Definition> {
         let KindOnly { kind } = self.read()?;
         match kind.value.as_str() {
-            "bootstrap" => self.bootstrap().map(|b| Definition::Bootstrap(Box::new(b))),
+            "bootstrap" => self.bootstrap(dir).map(|b| Definition::Bootstrap(Box::new(b))),
             "installer" => {
                 installer::definition(self, dir).map(|i| Definition::Installer(Box::new(i)))
             }
@@ -263,7 +267,7 @@ impl Reader<'_> {
         }
     }
 
-    fn bootstrap(&mut self) -> Option<Bootstrap> {
+    fn bootstrap(&mut self, dir: &Path) -> Option<Bootstrap> {
         let text: BootstrapText = self.read()?;
         for package in &text.packages {
             self.word(package, is_package, "is not a package name", "letters, digits and `+-.`");
@@ -276,10 +280,7 @@ impl Reader<'_> {
                 "e.g. `bookworm`, `amd64`, `important`",
             );
         }
-        for source in &text.sources {
-            let help = "one-line apt sources, e.g. `deb default bookworm main`";
-            self.word(source, |s| s.starts_with("deb "), "is not an apt source", help);
-        }
+        let keys = self.keys(&text.sources, dir);
         for word in &text.cmdline {
             self.kernel_word(word);
         }
@@ -293,6 +294,7 @@ impl Reader<'_> {
             architecture: text.architecture.value,
             variant: text.variant.value,
             sources: values(text.sources),
+            keys,
             packages: values(text.packages),
             cmdline: values(text.cmdline),
             services: text.services,
@@ -302,6 +304,22 @@ impl Reader<'_> {
             disable: text.disable,
             first_start: text.first_start.into_iter().map(|(k, v)| (k, v.value)).collect(),
         })
+    }
+
+    /// Every source is one, and the keys that they name are beside the definition.
+    fn keys(&mut self, sources: &[Spanned<String>], dir: &Path) -> BTreeMap<String, String> {
+        let mut keys = BTreeMap::new();
+        for source in sources {
+            let key = SourceLine::parse(&source.value).and_then(|line| match line.signed_by {
+                Some(name) => read_key(dir, &name).map(|text| Some((name, text))),
+                None => Ok(None),
+            });
+            match key {
+                Ok(key) => keys.extend(key),
+                Err((message, help)) => self.fault(source.referenced, message, help),
+            }
+        }
+        keys
     }
 
     /// One kernel parameter.

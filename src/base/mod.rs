@@ -16,6 +16,7 @@ mod image;
 mod installer;
 mod progress;
 mod scratch;
+mod source_line;
 mod sources;
 mod spec;
 mod text;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::source_line::SourceLine;
 use crate::host::Cmd;
 
 /// Settings of the host's apt that decide whether and how downloads work here.
@@ -13,38 +14,44 @@ const HOST_SETTINGS: [&str; 4] = [
     "Acquire::Check-Date",
 ];
 
+/// Where the guest keeps the keys of its sources.
+pub const GUEST_KEYS: &str = "/etc/apt/keyrings";
+
 /// One-line sources to build from, and whether mmdebstrap's default ones belong to them: those of the
-/// host for every wanted suite and component where it has them all.
-pub async fn for_build(wanted: &[String]) -> (Vec<String>, bool) {
+/// host for every wanted suite and component where it has them all. Keys are in the folder `keys`.
+pub async fn for_build(wanted: &[String], keys: &str) -> (Vec<String>, bool) {
     let listing = Cmd::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"])
         .arg("Created-By: Packages")
         .run()
         .await;
     let listing = listing.map(|out| out.text()).unwrap_or_default();
-    resolve(wanted, &listing)
-}
-
-/// A source with a place of its own keeps it, whatever the host has.
-fn resolve(wanted: &[String], listing: &str) -> (Vec<String>, bool) {
-    let (own, default): (Vec<String>, Vec<String>) =
-        wanted.iter().cloned().partition(|s| has_own_place(s));
-    match from_listing(&default, listing) {
-        Some(lines) => (lines.into_iter().chain(own).collect(), false),
-        None => (own, true),
-    }
-}
-
-fn has_own_place(source: &str) -> bool {
-    source.split_whitespace().nth(1) != Some("default")
+    resolve(&read(wanted), &listing, keys)
 }
 
 /// The sources that name a place of their own; `default` is the building host's affair.
 pub fn of_guest(wanted: &[String]) -> Vec<String> {
-    wanted.iter().filter(|s| has_own_place(s)).cloned().collect()
+    let own = read(wanted).into_iter().filter(|source| source.place.is_some());
+    own.map(|source| source.line(GUEST_KEYS, "")).collect()
 }
 
-fn from_listing(wanted: &[String], listing: &str) -> Option<Vec<String>> {
+/// Lines that a definition has been read with.
+fn read(lines: &[String]) -> Vec<SourceLine> {
+    lines.iter().filter_map(|line| SourceLine::parse(line).ok()).collect()
+}
+
+/// A source with a place of its own keeps it, whatever the host has.
+fn resolve(wanted: &[SourceLine], listing: &str, keys: &str) -> (Vec<String>, bool) {
+    let (own, default): (Vec<&SourceLine>, Vec<&SourceLine>) =
+        wanted.iter().partition(|source| source.place.is_some());
+    let own = own.into_iter().map(|source| source.line(keys, ""));
+    match from_listing(&default, listing, keys) {
+        Some(lines) => (lines.into_iter().chain(own).collect(), false),
+        None => (own.collect(), true),
+    }
+}
+
+fn from_listing(wanted: &[&SourceLine], listing: &str, keys: &str) -> Option<Vec<String>> {
     let have: BTreeSet<[&str; 3]> = listing
         .lines()
         .filter_map(|l| l.split_whitespace().collect::<Vec<_>>().try_into().ok())
@@ -52,11 +59,11 @@ fn from_listing(wanted: &[String], listing: &str) -> Option<Vec<String>> {
         .collect();
     let mut lines = Vec::new();
     for source in wanted {
-        let words: Vec<&str> = source.split_whitespace().collect();
-        let [_, _, suite, components @ ..] = words.as_slice() else { return None };
-        for component in components {
-            let [uri, ..] = have.iter().find(|h| h[1] == *suite && h[2] == *component)?;
-            lines.push(format!("deb {uri} {suite} {component}"));
+        for component in &source.components {
+            let here = |h: &&[&str; 3]| h[1] == source.suite && h[2] == component;
+            let [uri, ..] = have.iter().find(here)?;
+            let one = SourceLine { components: vec![component.clone()], ..(*source).clone() };
+            lines.push(one.line(keys, uri));
         }
     }
     Some(lines)
@@ -75,32 +82,42 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn lines(wanted: &[&str], listing: &str) -> (Vec<String>, bool) {
+        let wanted: Vec<String> = wanted.iter().map(|&line| line.to_owned()).collect();
+        resolve(&read(&wanted), listing, "/keys")
+    }
+
+    const MAIN: &str = "deb default bookworm main";
+    const SECURITY: &str = "deb default bookworm-security main";
+    const OWN: &str = "deb http://own.example/x bookworm main";
+
     #[test]
     fn the_host_is_used_only_when_it_has_everything() {
-        let wanted = [
-            "deb default bookworm main".to_owned(),
-            "deb default bookworm-security main".to_owned(),
-        ];
         let whole = "http://mirror.example/debian/ bookworm main\nhttp://mirror.example/debian/ trixie main\nhttps://mirror.example/security/ bookworm-security main\n";
-        assert_eq!(
-            from_listing(&wanted, whole).unwrap(),
-            [
-                "deb http://mirror.example/debian/ bookworm main",
-                "deb https://mirror.example/security/ bookworm-security main"
-            ]
-        );
+        let expected = [
+            "deb http://mirror.example/debian/ bookworm main",
+            "deb https://mirror.example/security/ bookworm-security main",
+        ];
+        let expected = expected.map(str::to_owned).to_vec();
+        assert_eq!(lines(&[MAIN, SECURITY], whole), (expected, false));
         let part =
             "http://mirror.example/debian/ bookworm main\nfile:/srv/ bookworm-security main\n";
-        assert_eq!(from_listing(&wanted, part), None);
+        assert_eq!(lines(&[MAIN, SECURITY], part), (vec![], true));
     }
+
     #[test]
     fn a_place_of_its_own_is_kept_and_a_default_one_never_dropped() {
-        let own = "deb http://own.example/x bookworm main".to_owned();
-        let wanted = ["deb default bookworm main".to_owned(), own.clone()];
         let here = "deb http://mirror.example/debian/ bookworm main".to_owned();
         let listing = "http://mirror.example/debian/ bookworm main\n";
-        assert_eq!(resolve(&wanted, listing), (vec![here, own.clone()], false));
-        assert_eq!(resolve(&wanted, ""), (vec![own.clone()], true));
-        assert_eq!(resolve(std::slice::from_ref(&own), ""), (vec![own], false));
+        assert_eq!(lines(&[MAIN, OWN], listing), (vec![here, OWN.to_owned()], false));
+        assert_eq!(lines(&[MAIN, OWN], ""), (vec![OWN.to_owned()], true));
+        assert_eq!(lines(&[OWN], ""), (vec![OWN.to_owned()], false));
+    }
+
+    #[test]
+    fn the_guest_finds_the_key_in_its_own_folder() {
+        let line = "deb [signed-by=x.asc] http://own.example/x bookworm main".to_owned();
+        let guest = "deb [signed-by=/etc/apt/keyrings/x.asc] http://own.example/x bookworm main";
+        assert_eq!(of_guest(&[line, MAIN.to_owned()]), [guest]);
     }
 }

@@ -11,6 +11,7 @@ mod download;
 mod plan;
 mod resolve;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Ask {
     pub sources: Vec<String>,
     /// Whether mmdebstrap's default sources belong to them.
     pub default_sources: bool,
+    /// Keys of sources, by file name.
+    pub keys: BTreeMap<String, String>,
     /// The host's apt settings on how to download.
     pub settings: Vec<String>,
     /// Packages of the definition and the kickstart.
@@ -80,6 +83,8 @@ pub mod names {
     pub const RESOLVED: &str = "resolved.json";
     /// Folder of apt's lists.
     pub const LISTS: &str = "lists";
+    /// Folder of keys.
+    pub const KEYS: &str = "keys";
     pub const MISSING: &str = "missing.json";
     /// Folder of packages.
     pub const DEBS: &str = "debs";
@@ -123,6 +128,9 @@ impl Fetch<'_> {
     async fn resolve(&self, ask: &Ask) -> Result<PathBuf, BaseError> {
         let cage = self.cage("resolve")?;
         cage.input(names::ASK, &to_json(ask)?)?;
+        for (name, text) in &ask.keys {
+            cage.input(&format!("{}/{name}", names::KEYS), text.as_bytes())?;
+        }
         self.inside(&cage, "resolve").await?;
         let results = self.work.join("resolved");
         cage.take_results(&results, ALL)?;
