@@ -1,6 +1,10 @@
 //! The command line, declared: every command, flag and example. What a command does is in
 //! `commands`, one file each.
 
+mod variables;
+
+pub use variables::Variables;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -127,9 +131,9 @@ pub struct RecipeArgs {
     /// Folder of a recipe, or its lab.yaml
     #[arg(value_name = "RECIPE", value_hint = ValueHint::AnyPath)]
     pub recipe: PathBuf,
-    /// Set a variable of the recipe; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    /// Variables of the recipe.
+    #[command(flatten)]
+    pub variables: Variables,
 }
 
 /// Which stages.
@@ -149,6 +153,7 @@ pub struct StageRange {
 Examples:
   labbuild up recipes/two-node
   labbuild up recipes/two-node --name class-a --to 10-system
+  labbuild up recipes/two-node --set-file password=secret.txt
   labbuild up ./images          (a folder made by `labbuild export`)")]
 pub struct UpArgs {
     /// Folder of a recipe, its lab.yaml, or a folder with exported images
@@ -160,9 +165,9 @@ pub struct UpArgs {
     /// Which stages.
     #[command(flatten)]
     pub stages: StageRange,
-    /// Set a variable of the recipe; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    /// Variables of the recipe.
+    #[command(flatten)]
+    pub variables: Variables,
     /// Fail where something from outside is not in labbuild.lock
     #[arg(long)]
     pub locked: bool,
@@ -278,9 +283,9 @@ pub struct ValidateArgs {
     /// Folders of recipes, or their lab.yaml
     #[arg(value_name = "RECIPE", required = true, value_hint = ValueHint::AnyPath)]
     pub recipes: Vec<PathBuf>,
-    /// Set a variable of the recipes; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    /// Variables of the recipe.
+    #[command(flatten)]
+    pub variables: Variables,
 }
 
 /// `labbuild schema`
@@ -409,13 +414,6 @@ pub struct InternalArgs {
 }
 
 /// `KEY=VALUE`
-fn assignment(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".to_owned()),
-    }
-}
-
 /// A lab's name: it becomes part of file names and of libvirt's names.
 fn lab_name(text: &str) -> Result<String, String> {
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -469,12 +467,10 @@ mod tests {
     }
 
     #[test]
-    fn names_and_assignments_are_checked() {
+    fn names_are_checked() {
         assert!(lab_name("class-a").is_ok());
         for bad in ["", "A", "../x", "1a", &"a".repeat(33)] {
             assert!(lab_name(bad).is_err(), "{bad}");
         }
-        assert_eq!(assignment("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(assignment("=x").is_err() && assignment("x").is_err());
     }
 }

@@ -274,3 +274,64 @@ fn a_kickstart_that_doubles_a_text_is_a_fault_and_not_the_end_of_memory() {
     fs::write(folder.join("a.ks"), format!("{{% set a = 'x' %}}{doubled}\n{KICKSTART}")).unwrap();
     ground.refused(&["plan", &folder.to_string_lossy()], "too long a text");
 }
+
+/// What a recipe is drawn as, with its title from a variable.
+fn title(ground: &Ground, folder: &Path, args: &[&str]) -> Output {
+    let recipe = folder.to_string_lossy();
+    ground.run(&[&["graph", &recipe][..], args].concat())
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_a_bad_file_is_named() {
+    let ground = Ground::new();
+    let folder = recipe(&ground, "recipe");
+    let lab = LAB.replace("title: E", "title: \"{{ motto }}\"\nvars: { motto: none }");
+    fs::write(folder.join("lab.yaml"), lab).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(ground.path(name), bytes).unwrap();
+        format!("motto={}", ground.path(name).display())
+    };
+    let set = file("secret", b"to the letter\n");
+    let drawn = title(&ground, &folder, &["--set-file", &set]);
+    assert!(String::from_utf8_lossy(&drawn.stdout).contains("to the letter"));
+    let large = file("large", &[b'x'; (64 << 10) + 1]);
+    let binary = file("binary", &[0xff]);
+    let here = format!("motto={}", ground.dir.path().display());
+    for (args, word) in [
+        (&["--set-file", "motto=/no/such/file"][..], "/no/such/file"),
+        (&["--set-file", &large], "are allowed"),
+        (&["--set-file", &binary], "UTF-8"),
+        (&["--set-file", &here], "folder"),
+        (&["--set-file", "motto=/proc/self/environ"], "regular file"),
+        (&["--set-file", &set, "--set", "motto=x"], "set twice"),
+        (&["--set-file", &set, "--set-file", &set], "set twice"),
+        (&["--set-file", "motto=-", "--set-file", "b=-"], "standard input"),
+        (&["--set-file", "motto"], "KEY=FILE"),
+    ] {
+        let output = title(&ground, &folder, args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_store_is_its_owners_alone_whatever_it_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let ground = Ground::new();
+    let folder = recipe(&ground, "recipe").to_string_lossy().into_owned();
+    fs::create_dir(ground.path("store")).unwrap();
+    fs::set_permissions(ground.path("store"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(!ground.run(&["up", &folder]).status.success());
+    let mut folders = vec![ground.path("store")];
+    let mut seen = 0;
+    while let Some(path) = folders.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o077, 0, "{}", path.display());
+        seen += 1;
+        if meta.is_dir() {
+            folders.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 2, "a store was made");
+}

@@ -192,7 +192,8 @@ async fn a_package_that_rewrites_what_was_fetched_poisons_nothing() {
 
 #[tokio::test]
 async fn a_package_cannot_reach_the_archive_that_it_came_from() {
-    let said = attack(|_| "mkdir -p /p; mount -t proc proc /p; cat /p/net/route >&2".to_owned()).await.1;
+    let said =
+        attack(|_| "mkdir -p /p; mount -t proc proc /p; cat /p/net/route >&2".to_owned()).await.1;
     assert!(said.contains("Iface") && !said.contains("0000"), "{said}");
 }
 

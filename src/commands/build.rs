@@ -15,7 +15,7 @@ use crate::ui::text::size;
 
 /// Builds and seals what is not there yet.
 pub async fn run(ctx: &Context, args: BuildArgs) -> Result<(), Failure> {
-    let mut plan = load_plan(&args.recipe.recipe, &args.recipe.set)?;
+    let mut plan = load_plan(&args.recipe.recipe, &args.recipe.variables)?;
     let env = ctx.env()?;
     let to = args.stages.to.as_deref().map(|s| plan.stage_index(s)).transpose()?;
     let name = format!("build-{}", plan.lab.name);

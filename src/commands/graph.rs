@@ -1,7 +1,5 @@
 //! `labbuild graph`: a picture of a lab for a handout.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use crate::cli::GraphArgs;
@@ -12,8 +10,7 @@ use crate::recipe;
 
 /// Writes the picture to a file or to standard output.
 pub fn run(ctx: &Context, args: &GraphArgs) -> Result<(), Failure> {
-    let set: BTreeMap<String, String> = args.recipe.set.iter().cloned().collect();
-    let lab = recipe::load(&args.recipe.recipe, &set)?;
+    let lab = recipe::load(&args.recipe.recipe, &args.recipe.variables.values()?)?;
     let picture = graph::draw(&lab);
     match &args.output {
         None => ctx.screen.print(&picture),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::bundle::{self, Manifest};
-use crate::cli::{ExportArgs, ImagesArgs};
+use crate::cli::{ExportArgs, ImagesArgs, Variables};
 use crate::commands::setup::load_plan;
 use crate::commands::{Context, Failure};
 use crate::store::{Store, StoredImages};
@@ -62,7 +62,7 @@ pub fn wanted(store: &Store, source: Option<&Path>) -> Result<StoredImages, Fail
     let none = |what: String| Failure::failed(what).hint("labbuild build RECIPE");
     match source {
         Some(path) if path.exists() => {
-            let plan = load_plan(path, &[])?;
+            let plan = load_plan(path, &Variables::default())?;
             let last = plan.bases().and_then(|bases| plan.targets(&bases).pop());
             last.and_then(|target| store.images_of(&target.id))
                 .ok_or_else(|| none(format!("{} has no images as it stands now", path.display())))

@@ -21,6 +21,7 @@ pub mod status;
 pub mod up;
 pub mod uri;
 pub mod validate;
+mod variables;
 pub mod verify;
 
 use std::future::Future;

@@ -19,7 +19,7 @@ struct Line {
 
 /// Shows the plan of a recipe.
 pub fn run(ctx: &Context, args: &PlanArgs) -> Result<(), Failure> {
-    let plan = load_plan(&args.recipe.recipe, &args.recipe.set)?;
+    let plan = load_plan(&args.recipe.recipe, &args.recipe.variables)?;
     let store = ctx.store()?;
     let index = |stage: &Option<String>| stage.as_deref().map(|s| plan.stage_index(s)).transpose();
     let (to, from) = (index(&args.stages.to)?, index(&args.stages.from)?);

@@ -1,7 +1,6 @@
 //! What most commands begin with: the store, the build environment, how machines are started,
 //! and what the errors of the core mean to a caller.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use crate::backend::{AccelChoice, BackendError, Clock};
 use crate::base::BaseError;
 use crate::build::{BuildError, Env};
 use crate::bundle::{BundleError, MANIFEST, SUMS};
-use crate::cli::Accel;
+use crate::cli::{Accel, Variables};
 use crate::commands::{Context, Failure};
 use crate::lab::{self, Begun, LabError, Running, StartOptions};
 use crate::plan::{Plan, PlanError};
@@ -64,9 +63,8 @@ fn self_exe() -> Result<Vec<OsString>, Failure> {
 }
 
 /// Reads a recipe and plans it.
-pub fn load_plan(path: &Path, set: &[(String, String)]) -> Result<Plan, Failure> {
-    let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
-    Ok(Plan::load(path, &overrides)?)
+pub fn load_plan(path: &Path, variables: &Variables) -> Result<Plan, Failure> {
+    Ok(Plan::load(path, &variables.values()?)?)
 }
 
 /// Whether a folder holds exported images.

@@ -17,7 +17,7 @@ pub async fn run(ctx: &Context, args: UpArgs) -> Result<(), Failure> {
     if is_images(&args.source) {
         return up_images(ctx, &args).await;
     }
-    let mut plan = load_plan(&args.source, &args.set)?;
+    let mut plan = load_plan(&args.source, &args.variables)?;
     let name = args.name.clone().unwrap_or_else(|| plan.lab.name.clone());
     let env = ctx.env()?;
     let _lock = lock_lab(&env.store, &name, "bringing up")?;
@@ -144,7 +144,7 @@ pub async fn explain(
 }
 
 async fn up_images(ctx: &Context, args: &UpArgs) -> Result<(), Failure> {
-    if !args.set.is_empty() || args.stages.to.is_some() || args.stages.from.is_some() {
+    if !args.variables.is_empty() || args.stages.to.is_some() || args.stages.from.is_some() {
         return Err(Failure::usage(
             "images are finished: --set, --to and --from mean nothing for them",
         ));

@@ -6,16 +6,17 @@ use serde_json::{Value, json};
 
 use crate::cli::ValidateArgs;
 use crate::commands::failure::count;
-use crate::commands::setup::load_plan;
 use crate::commands::{Context, Failure, Reason};
+use crate::plan::Plan;
 use crate::recipe::Lab;
 
 /// Validates; a fault anywhere is exit code 2.
 pub fn run(ctx: &Context, args: &ValidateArgs) -> Result<(), Failure> {
     let mut good = Vec::new();
     let mut bad = Vec::new();
+    let variables = args.variables.values()?;
     for path in &args.recipes {
-        match load_plan(path, &args.set) {
+        match Plan::load(path, &variables).map_err(Failure::from) {
             Ok(plan) => good.push((path, plan.lab)),
             Err(failure) => bad.push(failure),
         }
