@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 /// The longest header and its extensions; QEMU writes a few hundred bytes.
 const LARGEST_HEADER: u64 = 64 << 10;
 /// The largest disk that a guest may see.
-const LARGEST_DISK: u64 = 2 << 40;
+const LARGEST_DISK: u64 = 16 << 40;
 /// More snapshots than any image of ours has.
 const SNAPSHOTS: u32 = 0;
 

@@ -6,6 +6,7 @@ mod identity;
 mod lockfile;
 mod readiness;
 mod topology;
+mod topology_check;
 
 pub use identity::layer_id;
 pub use lockfile::{BadLock, FILE as LOCK_FILE, LockFile, LockedBase};

@@ -12,10 +12,10 @@ use super::raw;
 use super::shape::{At, Named};
 use super::source::Report;
 
-const LEAST_MEMORY: Bytes = Bytes(64 << 20);
-const MOST_MEMORY: Bytes = Bytes(1 << 40);
-const LEAST_DISK: Bytes = Bytes(1 << 30);
-const MOST_DISK: Bytes = Bytes(16 << 40);
+pub(super) const LEAST_MEMORY: Bytes = Bytes(64 << 20);
+pub(super) const MOST_MEMORY: Bytes = Bytes(1 << 40);
+pub(super) const LEAST_DISK: Bytes = Bytes(1 << 30);
+pub(super) const MOST_DISK: Bytes = Bytes(16 << 40);
 
 /// What the rest of `lab.yaml` says about machines.
 pub(super) struct Surroundings<'a> {

@@ -29,6 +29,7 @@ mod number;
 mod order;
 mod paths;
 mod raw;
+pub mod rules;
 mod schema;
 mod shape;
 mod source;
