@@ -335,3 +335,31 @@ fn a_store_is_its_owners_alone_whatever_it_was() {
     }
     assert!(seen > 2, "a store was made");
 }
+
+#[test]
+fn faults_and_files_without_end_and_names_that_steer_a_terminal_do_no_harm() {
+    let ground = Ground::new();
+    let folder = recipe(&ground, "recipe");
+    let shown = folder.to_string_lossy().into_owned();
+    let keys: String = (0..40_000).map(|i| format!("key{i}: 1\n")).collect();
+    fs::write(folder.join("lab.yaml"), format!("{LAB}{keys}")).unwrap();
+    let begun = Instant::now();
+    ground.refused(&["validate", &shown], "39900 more faults");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    fs::write(folder.join("lab.yaml"), LAB).unwrap();
+    let stage = "title: S\nsteps: [{ name: N, machine: a, copy: { from: big, to: /big } }]\n";
+    fs::write(folder.join("10.yaml"), stage).unwrap();
+    fs::File::create(folder.join("big")).unwrap().set_len(1 << 40).unwrap();
+    ground.refused(&["validate", &shown], "may have 1 GiB");
+    fs::remove_dir_all(&folder).unwrap();
+    let steering = recipe(&ground, "a\u{1b}[31mb\u{202e}c").to_string_lossy().into_owned();
+    let drawing = ground.path("x\u{1b}[2Jy.svg").to_string_lossy().into_owned();
+    for args in
+        [&["validate", &steering][..], &["plan", &steering], &["graph", &steering, "-o", &drawing]]
+    {
+        let output = ground.run(args);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
+    }
+}

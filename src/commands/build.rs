@@ -11,7 +11,7 @@ use crate::lab;
 use crate::plan::{Plan, Target};
 use crate::store::StoredImages;
 use crate::ui;
-use crate::ui::text::size;
+use crate::ui::text::{clean, size};
 
 /// Builds and seals what is not there yet.
 pub async fn run(ctx: &Context, args: BuildArgs) -> Result<(), Failure> {
@@ -75,7 +75,7 @@ async fn build_and_seal(
 fn show(ctx: &Context, images: &StoredImages) -> Result<(), Failure> {
     let manifest = Manifest::read(&images.dir)?;
     let row = |i: &crate::bundle::Image| {
-        let path = images.dir.join(&i.file).display().to_string();
+        let path = clean(&images.dir.join(&i.file).display().to_string());
         vec![i.machine.clone(), size(i.size), size(i.virtual_size), i.sha256.short(), path]
     };
     let heading = ["machine", "size", "disk", "sha256", "file"];

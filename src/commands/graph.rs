@@ -7,6 +7,7 @@ use crate::commands::{Context, Failure};
 use crate::graph;
 use crate::host::files;
 use crate::recipe;
+use crate::ui::text::clean;
 
 /// Writes the picture to a file or to standard output.
 pub fn run(ctx: &Context, args: &GraphArgs) -> Result<(), Failure> {
@@ -16,7 +17,7 @@ pub fn run(ctx: &Context, args: &GraphArgs) -> Result<(), Failure> {
         None => ctx.screen.print(&picture),
         Some(file) => {
             files::write_for_user(file, picture.as_bytes())?;
-            let text = format!("{} written", file.display());
+            let text = format!("{} written", clean(&file.display().to_string()));
             ctx.screen.result(&text, json!({ "file": file, "lab": lab.name }));
         }
     }

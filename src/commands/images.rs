@@ -10,7 +10,7 @@ use crate::commands::setup::load_plan;
 use crate::commands::{Context, Failure};
 use crate::store::{Store, StoredImages};
 use crate::ui;
-use crate::ui::text::size;
+use crate::ui::text::{clean, size};
 
 /// Lists the sealed images.
 pub fn run(ctx: &Context, _args: &ImagesArgs) -> Result<(), Failure> {
@@ -46,7 +46,7 @@ pub async fn export(ctx: &Context, args: ExportArgs) -> Result<(), Failure> {
     let images = wanted(&store, args.source.as_deref())?;
     let manifest = bundle::export(&images, &args.dir, &ctx.events).await?;
     let total: u64 = manifest.images.iter().map(|i| i.size).sum();
-    let dir = args.dir.display();
+    let dir = clean(&args.dir.display().to_string());
     let text = format!(
         "{} of {} in {dir}, {}\nboot them anywhere with:  labbuild up {dir}",
         crate::commands::failure::count(manifest.images.len(), "image"),

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::{Cli, ManArgs};
 use crate::commands::{Context, Failure};
 use crate::host::files;
+use crate::ui::text::clean;
 
 /// Prints the first page, or writes all of them into a folder.
 pub fn run(ctx: &Context, args: &ManArgs) -> Result<(), Failure> {
@@ -23,7 +24,7 @@ pub fn run(ctx: &Context, args: &ManArgs) -> Result<(), Failure> {
     for command in all(root) {
         written.push(write(dir, command)?);
     }
-    let text = format!("{} pages in {}", written.len(), dir.display());
+    let text = format!("{} pages in {}", written.len(), clean(&dir.display().to_string()));
     ctx.screen.result(&text, json!({ "dir": dir, "pages": written }));
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::commands::failure::count;
 use crate::commands::{Context, Failure, Reason};
 use crate::plan::Plan;
 use crate::recipe::Lab;
+use crate::ui::text::clean;
 
 /// Validates; a fault anywhere is exit code 2.
 pub fn run(ctx: &Context, args: &ValidateArgs) -> Result<(), Failure> {
@@ -40,7 +41,8 @@ fn line(path: &Path, lab: &Lab) -> String {
         count(steps, "step"),
         count(checks, "check"),
     ];
-    format!("{}: {} is valid ({})", path.display(), lab.name, counts.join(", "))
+    let path = clean(&path.display().to_string());
+    format!("{path}: {} is valid ({})", lab.name, counts.join(", "))
 }
 
 fn summary(path: &Path, lab: &Lab) -> Value {

@@ -71,6 +71,9 @@ fn owner(owner: &Option<At<Owner>>) -> Option<String> {
     owner.as_ref().map(|owner| owner.value.0.clone())
 }
 
+/// The largest file that is copied into a machine, in bytes: it passes through the guest agent.
+const LARGEST_COPY: u64 = 1 << 30;
+
 fn copy(raw: &raw::Copy, dir: &Path, report: &mut Report) -> Option<Action> {
     let from = raw.from.as_ref()?;
     let source = match paths::inside(dir, &from.value.0) {
@@ -80,6 +83,13 @@ fn copy(raw: &raw::Copy, dir: &Path, report: &mut Report) -> Option<Action> {
             return None;
         }
     };
+    let length = source.metadata().map_or(0, |meta| meta.len());
+    if length > LARGEST_COPY {
+        let message = format!("`{}` has {length} bytes", from.value.0);
+        let help = "a file to copy may have 1 GiB; larger ones are disks, or fetched in the guest";
+        report.fault(&from.at, message, help);
+        return None;
+    }
     Some(Action::Copy {
         from: from.value.0.clone(),
         source,

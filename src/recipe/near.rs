@@ -1,7 +1,13 @@
 //! "Did you mean": the known word that a mistyped one is closest to.
 
+/// Longer words, in bytes, are not mistyped ones.
+const LONGEST: usize = 100;
+
 /// The known word closest to `word`, if one is close enough to be what was meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let wanted = plain(word);
     let allowed = (wanted.chars().count() / 3).max(1);

@@ -51,11 +51,16 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     foreign::read(path, LARGEST)
 }
 
+/// So many faults are told; nobody mends more at once, and a stranger could have made any number.
+const MOST_FAULTS: usize = 100;
+
 /// Faults found so far, and the files they were found in.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     sources: Vec<Source>,
     faults: Vec<Fault>,
+    /// How many were found beyond [`MOST_FAULTS`], and where the first of them was.
+    further: Option<(usize, Place)>,
 }
 
 impl Report {
@@ -89,6 +94,11 @@ impl Report {
 
     /// Adds a fault, with a remedy where there is one.
     pub fn push(&mut self, at: &Place, message: String, help: Option<String>) {
+        if self.is_full() {
+            let (count, _) = self.further.get_or_insert_with(|| (0, at.clone()));
+            *count += 1;
+            return;
+        }
         let text = self.source(&at.file).map_or("", |source| source.line(at.line));
         let text = shortened(text, at.column);
         // A line of a file must not be able to steer the terminal it is shown on.
@@ -98,6 +108,11 @@ impl Report {
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
+    }
+
+    /// Whether no more faults are told: what would be right need not be looked for.
+    pub fn is_full(&self) -> bool {
+        self.faults.len() >= MOST_FAULTS
     }
 
     /// Whether nothing was found yet.
@@ -112,12 +127,18 @@ impl Report {
 
     /// All faults, in the order the files were read and by line.
     pub fn into_faults(self) -> Faults {
-        let Report { sources, mut faults } = self;
+        let Report { sources, mut faults, further } = self;
         let order = |fault: &Fault| {
             let file = sources.iter().position(|source| source.name == fault.at.file);
             (file, fault.at.line, fault.at.column)
         };
         faults.sort_by_key(order);
+        faults.extend(further.map(|(count, at)| Fault {
+            at,
+            text: String::new(),
+            message: format!("{count} more faults, from here on, are not shown"),
+            help: None,
+        }));
         Faults(faults)
     }
 }
@@ -164,6 +185,18 @@ mod tests {
         let places: Vec<String> =
             report.into_faults().0.iter().map(|fault| fault.at.to_string()).collect();
         assert_eq!(places, ["b.yaml:1", "b.yaml:2", "a.yaml:1"]);
+    }
+
+    #[test]
+    fn faults_without_end_are_counted_and_not_kept() {
+        let mut report = Report::default();
+        let source = report.admit("a.yaml", b"1\n").unwrap();
+        for column in 1..=MOST_FAULTS as u32 + 7 {
+            report.fault(&source.place(1, column), "x", "y");
+        }
+        let faults = report.into_faults().0;
+        assert_eq!(faults.len(), MOST_FAULTS + 1);
+        assert!(faults[MOST_FAULTS].message.starts_with("7 more faults"));
     }
 
     #[test]
