@@ -1,9 +1,16 @@
 //! `labbuild console` and `labbuild logs`: the serial console, live and as it was.
 
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
 use crate::cli::{LogsArgs, MachineArgs};
 use crate::commands::{Context, Failure};
-use crate::host::{Cmd, HostError};
+use crate::host::{Cmd, HostError, foreign};
 use crate::lab;
+use crate::ui::text::clean;
+
+/// A longer line is printed as several, in bytes.
+const LONGEST_LINE: u64 = 64 << 10;
 
 /// Connects the terminal, by virsh.
 pub async fn run(ctx: &Context, args: MachineArgs) -> Result<(), Failure> {
@@ -21,7 +28,24 @@ pub fn logs(ctx: &Context, args: &LogsArgs) -> Result<(), Failure> {
     let name = lab::choose(&store, args.lab.name.as_deref())?;
     let file = format!("{}.console.log", args.machine);
     let path = store.lab_dir(&name).join("log").join(file);
-    let bytes = std::fs::read(&path).map_err(HostError::file("read", &path))?;
-    ctx.screen.print(&crate::ui::text::clean_lines(&String::from_utf8_lossy(&bytes)));
-    Ok(())
+    let older = path.with_extension("log.0");
+    if older.exists() {
+        print_file(ctx, &older)?;
+    }
+    print_file(ctx, &path)
+}
+
+/// A guest wrote it: neither the file nor a line of it is taken whole.
+fn print_file(ctx: &Context, path: &Path) -> Result<(), Failure> {
+    let file = foreign::open(path).map_err(HostError::file("read", path))?;
+    let mut reader = BufReader::new(file);
+    loop {
+        let mut line = Vec::new();
+        let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(HostError::file("read", path))? == 0 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&line).into_owned();
+        ctx.screen.print(&clean(text.trim_end_matches(['\n', '\r'])));
+    }
 }

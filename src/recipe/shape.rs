@@ -99,8 +99,12 @@ pub(super) fn check_keys(node: &Node, keys: &[KeyInfo], report: &mut Report) -> 
         entries.iter().map(|(key, _)| key).partition(|key| names.contains(&key.text));
     let mut given: Vec<String> = known.iter().map(|key| key.text.clone()).collect();
     for key in unknown {
+        if report.is_full() {
+            report.push(&key.at, String::new(), None);
+            continue;
+        }
         let left = names.iter().filter(|name| !given.contains(name)).map(String::as_str);
-        let near = if report.is_full() { None } else { near::nearest(&key.text, left) };
+        let near = near::nearest(&key.text, left);
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known keys: {}", quoted(&names).join(", ")),

@@ -3,6 +3,7 @@
 //! serde stops at its first error, so the reader deserialises into this tree, and the shapes
 //! of a recipe are then read out of it by code that can go on after a fault.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -266,16 +267,20 @@ impl Grower<'_> {
 
     fn map(&mut self, entries: Vec<(Raw, Raw)>) -> Tree {
         let mut map: Vec<(Key, Node)> = Vec::new();
+        let mut first_lines: HashMap<String, u32> = HashMap::new();
         for (key, value) in entries {
             let Some(key) = self.key(key) else { return Tree::Faulty };
             let value = self.node(value, Some(&key.at));
-            match map.iter().find(|(earlier, _)| earlier.text == key.text) {
-                Some((earlier, _)) => {
+            match first_lines.get(&key.text) {
+                Some(line) => {
                     let message = format!("the key `{}` is given twice", key.text);
-                    let help = format!("the first one is on line {}", earlier.at.line);
+                    let help = format!("the first one is on line {line}");
                     self.report.fault(&key.at, message, help);
                 }
-                None => map.push((key, value)),
+                None => {
+                    first_lines.insert(key.text.clone(), key.at.line);
+                    map.push((key, value));
+                }
             }
         }
         Tree::Map(map)

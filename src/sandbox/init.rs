@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::SandboxError;
-use super::keeper::say;
+use super::keeper::{say, wait_for};
 use super::layout::Layout;
 use super::needs::{program, search_path};
 use super::{closed, mounts, relay};
@@ -76,6 +76,7 @@ async fn run(layout: &Layout, host: &[Ipv4Addr]) -> Result<&'static str, Sandbox
     let mut signals = Signals::new()?;
     let door = UnixListener::bind(layout.relay_socket())
         .map_err(SandboxError::system("open the door into the lab's network"))?;
+    let _logs = start_virtlogd().await?;
     let daemon = start_libvirtd()?;
     writeln!(std::io::stdout(), "{UP}").map_err(SandboxError::system("say that the lab is up"))?;
     tokio::spawn(relay::serve(door));
@@ -90,6 +91,21 @@ fn keep_bridges_plain() {
     for table in ["iptables", "ip6tables", "arptables"] {
         let _ = fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{table}"), "0");
     }
+}
+
+/// Writes what guests print, so that a file begins anew before it fills the disk. libvirtd does not start
+/// a machine without it.
+async fn start_virtlogd() -> Result<Child, SandboxError> {
+    let daemon = Cmd::new(program("virtlogd")?)
+        .args(["--pid-file", "/run/libvirt/virtlogd.pid"])
+        .env("PATH", search_path())
+        .start(Stdio::null(), Stdio::null(), Stdio::inherit())?;
+    let there = timeout_at(Instant::now() + PATIENCE, wait_for(Layout::log_socket())).await;
+    there.map_err(|_| SandboxError::System {
+        doing: "wait for virtlogd".to_owned(),
+        source: std::io::ErrorKind::TimedOut.into(),
+    })?;
+    Ok(daemon)
 }
 
 fn start_libvirtd() -> Result<Child, SandboxError> {

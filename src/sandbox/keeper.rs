@@ -302,7 +302,7 @@ async fn start_slirp(layout: &Layout, init: Pid) -> Result<Child, SandboxError> 
     }
 }
 
-async fn wait_for(path: &Path) {
+pub(super) async fn wait_for(path: &Path) {
     let path: PathBuf = path.to_owned();
     while !path.exists() {
         sleep(Duration::from_millis(5)).await;

@@ -40,6 +40,10 @@ impl Layout {
     pub fn libvirt_socket(&self) -> PathBuf {
         self.runtime.join("libvirt/libvirt-sock")
     }
+    /// Inside, where the folder for sockets lies over libvirt's own.
+    pub fn log_socket() -> &'static Path {
+        Path::new("/run/libvirt/virtlogd-sock")
+    }
     pub fn relay_socket(&self) -> PathBuf {
         self.runtime.join("relay.sock")
     }
@@ -97,12 +101,14 @@ impl Layout {
 }
 
 /// libvirt's configuration, as small as it can be for one user's guests in namespaces of their own.
-const CONFIGURATION: [(&str, &str); 3] = [
+const CONFIGURATION: [(&str, &str); 4] = [
     (
         "qemu.conf",
         "security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\ndynamic_ownership = 0\n\
-         remember_owner = 0\ncgroup_controllers = []\nnamespaces = []\nstdio_handler = \"file\"\n",
+         remember_owner = 0\ncgroup_controllers = []\nnamespaces = []\nstdio_handler = \"logd\"\n",
     ),
+    // A guest may print without end: of each console and of QEMU itself, this much is kept, twice.
+    ("virtlogd.conf", "max_size = 16777216\nmax_backups = 1\n"),
     // The nftables backend needs a kernel module (act_csum) that not every kernel has.
     ("network.conf", "firewall_backend = \"iptables\"\n"),
     (

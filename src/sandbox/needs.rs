@@ -18,7 +18,8 @@ pub struct Need {
 }
 
 /// Programs and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
+    ("virtlogd", "libvirt-daemon-log"),
     ("libvirtd", "libvirt-daemon-system"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("dnsmasq", "dnsmasq-base"),

@@ -1,7 +1,8 @@
 //! Starts the machine, follows its console while it installs, and ends it, whatever happens.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,6 +141,9 @@ async fn is_running(guest: &Arc<dyn Guest>) -> Result<bool, BackendError> {
     blocking(move || guest.is_running()).await
 }
 
+/// So much is read before it is looked at, in bytes: an installer may print without end.
+const AT_ONCE: u64 = 4 << 20;
+
 /// The file that the console is written to, read as it grows.
 struct Log {
     path: PathBuf,
@@ -162,9 +166,20 @@ impl Log {
         }
         let mut bytes = Vec::new();
         if let Some(file) = &mut self.file {
-            file.read_to_end(&mut bytes).map_err(HostError::file("follow", &self.path))?;
+            let read = file.take(AT_ONCE).read_to_end(&mut bytes);
+            read.map_err(HostError::file("follow", &self.path))?;
+        }
+        if bytes.is_empty() && self.was_begun_anew() {
+            self.file = None;
         }
         Ok(bytes)
+    }
+
+    /// A file that has become too large is renamed, and one of the same name begun.
+    fn was_begun_anew(&self) -> bool {
+        let Some(Ok(followed)) = self.file.as_ref().map(File::metadata) else { return false };
+        let same = |there: Metadata| (there.dev(), there.ino()) == (followed.dev(), followed.ino());
+        std::fs::metadata(&self.path).is_ok_and(|there| !same(there))
     }
 }
 
@@ -187,5 +202,9 @@ mod tests {
             assert_eq!(log.read().unwrap(), part.as_bytes());
         }
         assert!(log.read().unwrap().is_empty());
+        std::fs::rename(&path, dir.path().join("console.log.0")).unwrap();
+        std::fs::write(&path, "three\n").unwrap();
+        assert!(log.read().unwrap().is_empty());
+        assert_eq!(log.read().unwrap(), b"three\n");
     }
 }
