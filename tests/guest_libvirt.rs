@@ -18,7 +18,7 @@ use labbuild::backend::{
 };
 use labbuild::event::Events;
 use labbuild::host::Cmd;
-use labbuild::sandbox::{Sandbox, SandboxError, SandboxOptions, UPLINK_DNS, runtime_dir};
+use labbuild::sandbox::{Sandbox, SandboxError, SandboxOptions, Shown, UPLINK_DNS, runtime_dir};
 use serde_json::{Value, json};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(172, 16, 251, 1);
@@ -66,6 +66,7 @@ impl Drop for Lab {
 
 fn options(root: &Path, uplink: bool) -> SandboxOptions {
     SandboxOptions {
+        shown: vec![Shown::to_write(root)],
         root: root.to_owned(),
         runtime: runtime_dir(root).unwrap(),
         self_exe: [env!("CARGO_BIN_EXE_labbuild"), "internal"].map(Into::into).to_vec(),

@@ -16,7 +16,7 @@ use crate::host::{HostError, files};
 use crate::lab::{self, Ground, StartOptions};
 use crate::plan::{MachinePlan, Plan, TopologyMachine, TopologyNetwork, TopologyNic, uuid};
 use crate::recipe::{Bytes, Machine, Network, NetworkKind, Nic};
-use crate::sandbox::{BoundSandbox, Sandbox, SandboxOptions, UPLINK_DNS, runtime_dir};
+use crate::sandbox::{BoundSandbox, Sandbox, SandboxOptions, Shown, UPLINK_DNS, runtime_dir};
 use crate::store::{Lock, WorkDir};
 
 /// One installation, ready to run on its own.
@@ -65,7 +65,6 @@ impl Install {
     pub async fn run(&self, env: &Env, work: &WorkDir) -> Result<PathBuf, BuildError> {
         let mut place = Place::open(env, &self.start, work.path()).await?;
         let log = env.store.install_log(&self.lab, &self.machine.name);
-        files::create_dir(log.parent().unwrap_or(Path::new(".")))?;
         let ground = self.ground();
         let networks = self.networks(&ground, place.uplink());
         let wish = self.wish(&ground, log);
@@ -226,12 +225,15 @@ async fn start_sandbox(
 ) -> Result<BoundSandbox, BuildError> {
     let root = work.join("libvirt");
     files::create_dir(&root)?;
+    let logs = env.store.install_logs();
+    files::create_dir(&logs)?;
     let root = root.canonicalize().map_err(HostError::file("find", &root))?;
     let options = SandboxOptions {
         runtime: runtime_dir(&root).map_err(lab::LabError::from)?,
         root,
         self_exe: start.self_exe.clone(),
         uplink: lab::uplink_possible(&env.events).await,
+        shown: vec![Shown::to_write(work), Shown::to_write(logs)],
         events: env.events.clone(),
     };
     Ok(Sandbox::start_bound(options).await.map_err(lab::LabError::from)?)

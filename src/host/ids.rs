@@ -1,5 +1,7 @@
 //! The subordinate ids of the caller: whose they are is said by `/etc/subuid` and `/etc/subgid`.
 
+use std::fs;
+use std::os::unix::fs::lchown;
 use std::path::Path;
 
 use super::{HostError, files};
@@ -30,6 +32,28 @@ impl Subordinate {
     pub fn of_caller() -> Result<Self, HostError> {
         Ok(Subordinate { users: own("/etc/subuid")?, groups: own("/etc/subgid")? })
     }
+}
+
+/// Gives a file, or a folder with all in it, to the first of root's subordinate ids: in a lab that root
+/// starts, that is who root is. An ordinary user is root in his labs himself, and nothing changes hands.
+pub fn hand_over(path: &Path) -> Result<(), HostError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let ids = Subordinate::of_caller()?;
+    let small = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+    give(path, small(ids.users.first), small(ids.groups.first))
+}
+
+/// Links are given, and not followed.
+fn give(path: &Path, uid: u32, gid: u32) -> Result<(), HostError> {
+    lchown(path, Some(uid), Some(gid)).map_err(HostError::file("give away", path))?;
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        for entry in fs::read_dir(path).map_err(HostError::file("list", path))?.flatten() {
+            give(&entry.path(), uid, gid)?;
+        }
+    }
+    Ok(())
 }
 
 fn own(file: &str) -> Result<Range, HostError> {

@@ -21,6 +21,9 @@ use super::HostError;
 /// Where the tree is put together. Sources are held before it is mounted over, so they may lie there.
 const STAGE: &str = "/tmp";
 
+/// Where trees are that were taken hold of outside.
+const GIVEN: &str = "/proc/self/fd";
+
 /// Device files that programs expect and that give away nothing.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -33,14 +36,24 @@ pub struct View {
     entries: Vec<(PathBuf, Entry)>,
 }
 
+/// A source of a bind.
+#[derive(Debug)]
+enum Tree {
+    Held(OwnedFd),
+    /// A tree that was taken hold of outside, by the path of its file descriptor.
+    Given(PathBuf),
+}
+
 #[derive(Debug)]
 enum Entry {
     Bind { from: PathBuf, writable: bool, devices: bool },
+    Again(PathBuf),
+    Terminals,
     Link(PathBuf),
     Text(String),
     Folder { size_mib: u64 },
     Proc,
-    Sys,
+    Sys { writable: bool },
 }
 
 impl View {
@@ -62,6 +75,12 @@ impl View {
         self.bind(from, at, true)
     }
 
+    /// A folder of device files.
+    #[must_use]
+    pub fn lend_devices(self, from: impl Into<PathBuf>, at: impl Into<PathBuf>) -> Self {
+        self.entry(at, Entry::Bind { from: from.into(), writable: true, devices: true })
+    }
+
     fn bind(self, from: impl Into<PathBuf>, at: impl Into<PathBuf>, writable: bool) -> Self {
         self.entry(at, Entry::Bind { from: from.into(), writable, devices: false })
     }
@@ -69,6 +88,18 @@ impl View {
     fn entry(mut self, at: impl Into<PathBuf>, entry: Entry) -> Self {
         self.entries.push((at.into(), entry));
         self
+    }
+
+    /// What is at another place inside already, and writable there, at `at` too.
+    #[must_use]
+    pub fn again(self, inside: impl Into<PathBuf>, at: impl Into<PathBuf>) -> Self {
+        self.entry(at, Entry::Again(inside.into()))
+    }
+
+    /// Terminals of its own.
+    #[must_use]
+    pub fn terminals(self) -> Self {
+        self.entry("/dev/pts", Entry::Terminals)
     }
 
     /// A device file of the host, at its own path.
@@ -129,7 +160,13 @@ impl View {
     /// new one.
     #[must_use]
     pub fn own_sys(self) -> Self {
-        self.entry("/sys", Entry::Sys)
+        self.entry("/sys", Entry::Sys { writable: false })
+    }
+
+    /// As [`own_sys`](Self::own_sys), for who makes bridges.
+    #[must_use]
+    pub fn own_sys_writable(self) -> Self {
+        self.entry("/sys", Entry::Sys { writable: true })
     }
 
     /// Replaces the root of this mount namespace by the tree, and makes its `/` the working folder.
@@ -140,19 +177,23 @@ impl View {
         tmpfs(stage, "0755", size_mib)?;
         for (at, entry, tree) in &held {
             let inside = stage.join(at.strip_prefix("/").unwrap_or(at));
-            entry.make(&inside, tree.as_ref())?;
+            entry.make(stage, &inside, tree.as_ref())?;
         }
         leave_the_hosts_root(stage)
     }
 
     /// Takes hold of every source while its path still leads there.
-    fn hold(self) -> Result<Vec<(PathBuf, Entry, Option<OwnedFd>)>, HostError> {
+    fn hold(self) -> Result<Vec<(PathBuf, Entry, Option<Tree>)>, HostError> {
         let mut held = Vec::new();
         for (at, entry) in self.entries {
             match &entry {
                 Entry::Bind { from, .. } if !from.exists() => {}
+                Entry::Bind { from, .. } if from.starts_with(GIVEN) => {
+                    let tree = Tree::Given(from.clone());
+                    held.push((at, entry, Some(tree)));
+                }
                 Entry::Bind { from, .. } => {
-                    let tree = hold(from)?;
+                    let tree = Tree::Held(hold(from)?);
                     held.push((at, entry, Some(tree)));
                 }
                 _ => held.push((at, entry, None)),
@@ -162,7 +203,8 @@ impl View {
     }
 }
 
-fn hold(path: &Path) -> Result<OwnedFd, HostError> {
+/// Takes hold of a tree of mounts, apart from all others.
+pub fn hold(path: &Path) -> Result<OwnedFd, HostError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
@@ -170,7 +212,7 @@ fn hold(path: &Path) -> Result<OwnedFd, HostError> {
 }
 
 impl Entry {
-    fn make(&self, inside: &Path, tree: Option<&OwnedFd>) -> Result<(), HostError> {
+    fn make(&self, stage: &Path, inside: &Path, tree: Option<&Tree>) -> Result<(), HostError> {
         if let Some(parent) = inside.parent() {
             create_folder(parent)?;
         }
@@ -179,6 +221,17 @@ impl Entry {
                 let Some(tree) = tree else { return Ok(()) };
                 attach(tree, inside)?;
                 restrict(inside, *writable, *devices)
+            }
+            Entry::Again(other) => {
+                let other = stage.join(other.strip_prefix("/").unwrap_or(other));
+                attach(&Tree::Held(hold(&other)?), inside)
+            }
+            Entry::Terminals => {
+                create_folder(inside)?;
+                let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+                let options = c"newinstance,mode=0620,ptmxmode=0666";
+                mount("devpts", inside, "devpts", flags, Some(options))
+                    .map_err(|e| HostError::file("mount terminals on", inside)(e.into()))
             }
             Entry::Link(target) => {
                 symlink(target, inside).map_err(HostError::file("make the link", inside))
@@ -189,7 +242,8 @@ impl Entry {
                 tmpfs(inside, "1777", *size_mib)
             }
             Entry::Proc => own(inside, "proc", MountFlags::empty()),
-            Entry::Sys => own(inside, "sysfs", MountFlags::RDONLY),
+            Entry::Sys { writable: false } => own(inside, "sysfs", MountFlags::RDONLY),
+            Entry::Sys { writable: true } => own(inside, "sysfs", MountFlags::empty()),
         }
     }
 }
@@ -199,17 +253,25 @@ fn create_folder(path: &Path) -> Result<(), HostError> {
 }
 
 /// Mounts a held tree on a file or folder made for it.
-fn attach(tree: &OwnedFd, inside: &Path) -> Result<(), HostError> {
-    let found =
-        rustix::fs::fstat(tree).map_err(|e| HostError::file("look at", inside)(e.into()))?;
+fn attach(tree: &Tree, inside: &Path) -> Result<(), HostError> {
+    let found = match tree {
+        Tree::Held(fd) => rustix::fs::fstat(fd),
+        Tree::Given(path) => rustix::fs::stat(path),
+    };
+    let found = found.map_err(|e| HostError::file("look at", inside)(e.into()))?;
     let kind = rustix::fs::FileType::from_raw_mode(found.st_mode);
     if kind == rustix::fs::FileType::Directory {
         create_folder(inside)?;
     } else if !inside.exists() {
         File::create(inside).map_err(HostError::file("create", inside))?;
     }
-    move_mount(tree, "", CWD, inside, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|e| HostError::file("mount", inside)(e.into()))
+    let moved = match tree {
+        Tree::Held(fd) => move_mount(fd, "", CWD, inside, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH),
+        Tree::Given(path) => {
+            move_mount(CWD, path, CWD, inside, MoveMountFlags::MOVE_MOUNT_F_SYMLINKS)
+        }
+    };
+    moved.map_err(|e| HostError::file("mount", inside)(e.into()))
 }
 
 /// What a mount forbids already stays forbidden: in a user namespace the kernel refuses to allow it.

@@ -20,7 +20,7 @@ use crate::digest::LayerId;
 use crate::event::{Event, Events};
 use crate::host::{Cmd, HostError, files};
 use crate::plan::Topology;
-use crate::sandbox::{self, Need, Sandbox, SandboxOptions, runtime_dir};
+use crate::sandbox::{self, Need, Sandbox, SandboxOptions, Shown, runtime_dir};
 use crate::store::Store;
 
 /// An emulated guest on a loaded host may take minutes to boot.
@@ -86,7 +86,7 @@ pub async fn start(
     make_overlays(&dir, &record).await?;
     let sandbox = match &options.connect {
         Some(_) => None,
-        None => Some(start_sandbox(&dir, options, events).await?),
+        None => Some(start_sandbox(store, &dir, options, events).await?),
     };
     let uri = match (&options.connect, &sandbox) {
         (Some(uri), _) => uri.clone(),
@@ -159,7 +159,14 @@ async fn make_overlay(overlay: &Path, backing: &Path, bytes: u64) -> Result<(), 
     create.arg(backing).arg(overlay).arg(bytes.to_string()).run().await.map(drop)
 }
 
+/// What machines stand on, and where they write.
+fn shown(store: &Store, dir: &Path) -> Vec<Shown> {
+    let read = store.folders_to_stand_on().into_iter().map(Shown::to_read);
+    read.chain(["disks", "log"].map(|name| Shown::to_write(dir.join(name)))).collect()
+}
+
 async fn start_sandbox(
+    store: &Store,
     dir: &Path,
     options: &StartOptions,
     events: &Events,
@@ -170,6 +177,7 @@ async fn start_sandbox(
         root,
         self_exe: options.self_exe.clone(),
         uplink: uplink_possible(events).await,
+        shown: shown(store, dir),
         events: events.clone(),
     };
     Ok(Sandbox::start(options).await?)

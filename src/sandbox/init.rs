@@ -10,7 +10,9 @@ use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, wait,
+};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
 use tokio::net::unix::pipe;
@@ -22,7 +24,7 @@ use super::error::SandboxError;
 use super::keeper::{say, wait_for};
 use super::layout::Layout;
 use super::needs::{program, search_path};
-use super::{closed, mounts, relay};
+use super::{closed, relay, shown};
 use crate::host::Cmd;
 
 /// What it says on standard output when mounts and loopback stand.
@@ -38,8 +40,9 @@ pub fn init_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         say("this is an internal command of labbuild");
         return ExitCode::from(2);
     };
-    let host: Vec<Ipv4Addr> = args.filter_map(|word| word.to_str()?.parse().ok()).collect();
-    match live(&Layout { root: root.into(), runtime: runtime.into() }, &host) {
+    let words: Vec<String> = args.filter_map(|word| word.into_string().ok()).collect();
+    let (shown, host) = words.into_iter().partition(|word| word.contains('='));
+    match live(&Layout { root: root.into(), runtime: runtime.into() }, &Given { shown, host }) {
         Ok(why) => {
             say(why);
             ExitCode::SUCCESS
@@ -51,7 +54,15 @@ pub fn init_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn live(layout: &Layout, host: &[Ipv4Addr]) -> Result<&'static str, SandboxError> {
+/// What the keeper hands in.
+struct Given {
+    /// Trees to show.
+    shown: Vec<String>,
+    /// The host's addresses.
+    host: Vec<String>,
+}
+
+fn live(layout: &Layout, given: &Given) -> Result<&'static str, SandboxError> {
     // Mounting over the host's folders anywhere but in namespaces of our own would be a disaster.
     if std::process::id() != 1 {
         return Err(SandboxError::System {
@@ -63,15 +74,19 @@ fn live(layout: &Layout, host: &[Ipv4Addr]) -> Result<&'static str, SandboxError
         .enable_all()
         .build()
         .map_err(SandboxError::system("start the event loop"))?
-        .block_on(run(layout, host))
+        .block_on(run(layout, given))
 }
 
-async fn run(layout: &Layout, host: &[Ipv4Addr]) -> Result<&'static str, SandboxError> {
+async fn run(layout: &Layout, given: &Given) -> Result<&'static str, SandboxError> {
     // dnsmasq reads what libvirt writes as a user of its own; the folder above is closed to others.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    mounts::arrange(&layout.root, &layout.runtime)?;
+    // Becoming another user has cleared what `unshare --kill-child` asked for.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(SandboxError::system("end with the keeper"))?;
+    shown::enter(layout, &given.shown)?;
     Cmd::new(program("ip")?).args(["link", "set", "lo", "up"]).run().await?;
-    closed::close(host).await?;
+    let host: Vec<Ipv4Addr> = given.host.iter().filter_map(|word| word.parse().ok()).collect();
+    closed::close(&host).await?;
     keep_bridges_plain();
     let mut signals = Signals::new()?;
     let door = UnixListener::bind(layout.relay_socket())

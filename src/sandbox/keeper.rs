@@ -24,7 +24,9 @@ use super::error::SandboxError;
 use super::init;
 use super::layout::Layout;
 use super::needs::{is_root, program, search_path};
+use super::shown::{self, Shown};
 use super::state::{self, Process, State};
+use crate::host::ids::{Range, Subordinate};
 use crate::host::{Cmd, files};
 
 /// What a keeper is to keep, as its arguments say it.
@@ -32,6 +34,7 @@ use crate::host::{Cmd, files};
 pub(super) struct Plan {
     pub layout: Layout,
     pub uplink: bool,
+    pub shown: Vec<Shown>,
     /// Program and leading arguments that lead back here.
     pub self_exe: Vec<OsString>,
 }
@@ -44,7 +47,9 @@ impl Plan {
             self.layout.root.clone().into(),
             self.layout.runtime.clone().into(),
             uplink.into(),
+            self.shown.len().to_string().into(),
         ];
+        args.extend(self.shown.iter().map(|shown| shown.to_word().into()));
         args.extend(self.self_exe.iter().cloned());
         args
     }
@@ -53,8 +58,11 @@ impl Plan {
         let mut args = args.into_iter();
         let layout = Layout { root: args.next()?.into(), runtime: args.next()?.into() };
         let uplink = args.next()? == "uplink";
+        let count = args.next()?.to_str()?.parse().ok()?;
+        let word = |word: OsString| Shown::from_word(word.to_str()?);
+        let shown: Option<Vec<Shown>> = args.by_ref().take(count).map(word).collect();
         let self_exe: Vec<OsString> = args.collect();
-        (!self_exe.is_empty()).then_some(Plan { layout, uplink, self_exe })
+        (!self_exe.is_empty()).then_some(Plan { layout, uplink, shown: shown?, self_exe })
     }
 }
 
@@ -213,8 +221,11 @@ impl Init {
     async fn start(plan: &Plan) -> Result<Init, SandboxError> {
         let listing = Cmd::new(program("ip")?).args(["-o", "-4", "address"]).run().await?;
         let host = closed::addresses(&listing.text());
-        let mut child =
-            unshare(plan, &host)?.start(Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
+        let handed_in = shown::hand_in(&plan.layout, &plan.shown)?;
+        let own = plan.self_exe.first().map(PathBuf::from).unwrap_or_default();
+        let (program, _held) = shown::program(&own)?;
+        let command = unshare(plan, &program, &handed_in.words, &host)?;
+        let mut child = command.start(Stdio::piped(), Stdio::piped(), Stdio::inherit())?;
         let life = child.stdin.take();
         wait_until_up(&mut child).await?;
         let parent = child.id().and_then(|id| Pid::from_raw(id as i32));
@@ -235,17 +246,39 @@ fn bound_to_keeper(name: &str) -> Result<Cmd, SandboxError> {
 }
 
 /// `host`: addresses of this host, which the lab is not to reach.
-fn unshare(plan: &Plan, host: &[Ipv4Addr]) -> Result<Cmd, SandboxError> {
-    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user", "--map-auto"] };
+fn unshare(
+    plan: &Plan,
+    own: &str,
+    shown: &[String],
+    host: &[Ipv4Addr],
+) -> Result<Cmd, SandboxError> {
     Ok(bound_to_keeper("unshare")?
-        .args(user)
+        .args(user_namespace()?)
         .args(["--net", "--mount", "--propagation", "private"])
         .args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"])
-        .args(&plan.self_exe)
+        .arg(own)
+        .args(plan.self_exe.iter().skip(1))
         .arg("sandbox-init")
         .arg(&plan.layout.root)
         .arg(&plan.layout.runtime)
+        .args(shown)
         .args(host.iter().map(ToString::to_string)))
+}
+
+/// An ordinary user is root inside; root is not: only subordinate ids are there.
+fn user_namespace() -> Result<Vec<String>, SandboxError> {
+    if !is_root() {
+        return Ok(["--user", "--map-root-user", "--map-auto"].map(str::to_owned).to_vec());
+    }
+    let ids = Subordinate::of_caller()?;
+    let map = |range: Range| format!("{},0,{}", range.first, range.count);
+    Ok(vec![
+        "--user".to_owned(),
+        format!("--map-users={}", map(ids.users)),
+        format!("--map-groups={}", map(ids.groups)),
+        "--setuid=0".to_owned(),
+        "--setgid=0".to_owned(),
+    ])
 }
 
 /// The first process says one line when mounts and loopback stand.
@@ -281,14 +314,17 @@ fn parent_in(stat: &str) -> Option<i32> {
 
 async fn start_slirp(layout: &Layout, init: Pid) -> Result<Child, SandboxError> {
     let socket = layout.slirp_socket();
-    let mut child = bound_to_keeper("slirp4netns")?
+    // Its working folder, since the folders above may be closed to the ids that it has.
+    let name = socket.file_name().unwrap_or_default();
+    let mut child = slirp(init)?
+        .dir(&layout.runtime)
         .args(["--configure", "--mtu=1500", "--disable-host-loopback"])
         // It speaks with guests: confined to an empty file tree, few system calls, no capability.
         .args(["--enable-sandbox", "--enable-seccomp"])
         .arg(format!("--cidr={}", super::UPLINK))
         .arg("--api-socket")
-        .arg(&socket)
-        .arg(init.to_string())
+        .arg(name)
+        .args(slirp_target(init))
         .arg("tap0")
         .start(Stdio::null(), Stdio::inherit(), Stdio::inherit())?;
     // Its socket appears when the interface stands.
@@ -299,6 +335,28 @@ async fn start_slirp(layout: &Layout, init: Pid) -> Result<Child, SandboxError> 
             doing: "start the lab's way out".to_owned(),
             source: std::io::Error::other(ended("slirp4netns", status)),
         }),
+    }
+}
+
+/// Root's gives root up: it gets the ids of the lab, and the network of the host.
+fn slirp(init: Pid) -> Result<Cmd, SandboxError> {
+    if !is_root() {
+        return bound_to_keeper("slirp4netns");
+    }
+    Ok(Cmd::new(program("nsenter")?)
+        .arg(format!("--target={init}"))
+        .args(["--user", "--setuid=0", "--setgid=0", "--"])
+        .arg(program("setpriv")?)
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program("slirp4netns")?)
+        .env("PATH", search_path()))
+}
+
+/// Where it has entered the lab's user namespace already, only the network is left to enter.
+fn slirp_target(init: Pid) -> Vec<String> {
+    match is_root() {
+        false => vec![init.to_string()],
+        true => vec!["--netns-type=path".to_owned(), format!("/proc/{init}/ns/net")],
     }
 }
 
@@ -319,6 +377,7 @@ mod tests {
         let plan = Plan {
             layout: Layout { root: "/lab root".into(), runtime: "/run/x".into() },
             uplink: true,
+            shown: vec![Shown::to_read("/a:b=c"), Shown::to_write("/d")],
             self_exe: vec!["/bin/labbuild".into(), "internal".into()],
         };
         let back = Plan::from_args(plan.to_args()).unwrap();

@@ -12,9 +12,9 @@ mod error;
 mod init;
 mod keeper;
 mod layout;
-mod mounts;
 mod needs;
 mod relay;
+mod shown;
 mod state;
 
 pub use bound::BoundSandbox;
@@ -23,6 +23,7 @@ pub use init::init_main;
 pub use keeper::keeper_main;
 pub use layout::runtime_dir;
 pub use needs::{Need, missing};
+pub use shown::Shown;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -64,6 +65,8 @@ pub struct SandboxOptions {
     pub self_exe: Vec<OsString>,
     /// Whether the lab has a way out.
     pub uplink: bool,
+    /// Folders beside these two that its machines need.
+    pub shown: Vec<Shown>,
     /// Where events go.
     pub events: Events,
 }
@@ -211,6 +214,7 @@ fn prepare(options: &SandboxOptions) -> Result<Plan, SandboxError> {
     Ok(Plan {
         layout: Layout { root, runtime },
         uplink: options.uplink,
+        shown: options.shown.clone(),
         self_exe: options.self_exe.clone(),
     })
 }

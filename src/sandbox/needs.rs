@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::SandboxError;
@@ -36,7 +37,6 @@ const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// Everything that is missing on this machine; `uplink`: the lab wants a way out.
 pub async fn missing(uplink: bool) -> Vec<Need> {
     let mut needs = missing_programs(uplink);
-    needs.extend(missing_folders());
     needs.extend(missing_drivers());
     needs.extend(missing_tun());
     if needs.is_empty() && !is_root() {
@@ -91,18 +91,6 @@ fn missing_programs(uplink: bool) -> Vec<Need> {
         .collect()
 }
 
-/// The mount points inside the lab: only the package of libvirt's daemon makes them, and an
-/// ordinary user cannot.
-fn missing_folders() -> Option<Need> {
-    let folders = super::mounts::SYSTEM_FOLDERS;
-    let missing: Vec<&str> =
-        folders.into_iter().filter(|folder| !Path::new(folder).is_dir()).collect();
-    (!missing.is_empty()).then(|| Need {
-        what: format!("these folders of libvirt are not there: {}", missing.join(", ")),
-        remedy: format!("sudo mkdir -p {}", missing.join(" ")),
-    })
-}
-
 /// Newer packages split libvirtd's drivers; without the network driver every network fails.
 fn missing_drivers() -> Vec<Need> {
     let Some(folder) = driver_folder() else { return Vec::new() };
@@ -130,6 +118,13 @@ fn driver_folder() -> Option<PathBuf> {
 
 fn missing_tun() -> Option<Need> {
     let tun = Path::new("/dev/net/tun");
+    if is_root() && fs::metadata(tun).is_ok_and(|meta| meta.mode() & 0o006 != 0o006) {
+        // The lab's way out is opened by an id that is nobody's here.
+        return Some(Need {
+            what: format!("{} is not open to everybody, as udev makes it", tun.display()),
+            remedy: "sudo chmod 0666 /dev/net/tun".to_owned(),
+        });
+    }
     let error = fs::File::options().read(true).write(true).open(tun).err()?;
     let remedy = match error.kind() {
         std::io::ErrorKind::PermissionDenied => "sudo chmod 0666 /dev/net/tun",

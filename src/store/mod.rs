@@ -107,6 +107,16 @@ impl Store {
         list_names(&self.root.join("labs"))
     }
 
+    /// Folders with disks that machines may stand on.
+    pub fn folders_to_stand_on(&self) -> Vec<PathBuf> {
+        ["layers", "images", "imported"].iter().map(|name| self.root.join(name)).collect()
+    }
+
+    /// Folder of what installers printed.
+    pub fn install_logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// What an installer printed on its console: kept, whatever came of it, until the next time.
     pub fn install_log(&self, lab: &str, machine: &str) -> PathBuf {
         self.root.join("logs").join(format!("{lab}-{machine}.install.log"))

@@ -28,6 +28,7 @@ use super::scratch::tied;
 use super::{BaseError, Built};
 use crate::backend::{Backend, Boot, DomainSpec, InstallerBoot};
 use crate::event::Events;
+use crate::host::ids::hand_over;
 use crate::host::{HostError, files};
 use crate::recipe::Bytes;
 
@@ -66,6 +67,7 @@ pub async fn install(
     let blank = work_dir.join("blank.qcow2");
     make_disk(&blank, wish.disk).await?;
     files::remove(&wish.domain.console_log)?;
+    hand_over(work_dir)?;
     let spec = DomainSpec {
         disk: blank.clone(),
         boot: Boot::Installer(boot.clone()),
