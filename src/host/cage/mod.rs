@@ -35,9 +35,9 @@ pub use proof::{Proof, probe_main, prove};
 /// The job's folder of inputs, as the cage sees it.
 pub const IN: &str = "/in";
 /// The scratch folder inside.
-pub const WORK: &str = "/work";
+pub const WORK: &str = "/scratch";
 /// Regular files in this folder inside are handed out.
-pub const OUT: &str = "/work/out";
+pub const OUT: &str = "/scratch/out";
 /// labbuild itself, inside.
 pub const SELF: &str = "/labbuild";
 
