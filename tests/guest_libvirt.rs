@@ -18,6 +18,7 @@ use labbuild::backend::{
 };
 use labbuild::event::Events;
 use labbuild::host::Cmd;
+use labbuild::host::ids::hand_over;
 use labbuild::sandbox::{Sandbox, SandboxError, SandboxOptions, Shown, UPLINK_DNS, runtime_dir};
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ impl Drop for Lab {
 
 fn options(root: &Path, uplink: bool) -> SandboxOptions {
     SandboxOptions {
-        shown: vec![Shown::to_write(root)],
+        shown: vec![Shown::to_write(root), Shown::to_read(support::ground().join("store/layers"))],
         root: root.to_owned(),
         runtime: runtime_dir(root).unwrap(),
         self_exe: [env!("CARGO_BIN_EXE_labbuild"), "internal"].map(Into::into).to_vec(),
@@ -120,6 +121,8 @@ fn domain(disk: PathBuf, folder: &Path) -> DomainSpec {
 async fn overlay(file: &Path, backing: &Path) {
     let made = Cmd::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"]);
     made.arg(backing).arg(file).run().await.unwrap();
+    // It is made while the lab runs: where root starts one, nobody inside is root.
+    hand_over(file).unwrap();
 }
 
 /// Boots a guest on all three networks and waits for its agent.
@@ -490,6 +493,7 @@ async fn boots_from_copies(layer: &impl Fn(u32) -> PathBuf) {
         let rebase =
             Cmd::new("qemu-img").args(["rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]);
         rebase.arg(&below).arg(copy(n)).run().await.unwrap();
+        hand_over(&copy(n)).unwrap();
     }
     let top = lab.path().join("top.qcow2");
     overlay(&top, &copy(2)).await;
