@@ -206,6 +206,20 @@ fn work_dir(name: &str) -> (Option<tempfile::TempDir>, PathBuf) {
     }
 }
 
+/// What the file system on the disk says of a path.
+fn stat(disk: &Path, path: &str) -> String {
+    let raw = disk.with_extension("raw");
+    let converted = Process::new("qemu-img")
+        .args(["convert", "-O", "raw"])
+        .args([disk, &raw])
+        .status()
+        .unwrap();
+    assert!(converted.success());
+    let file = format!("{}?offset={}", raw.display(), 257 << 20);
+    let told = Process::new("debugfs").args(["-R", &format!("stat {path}"), &file]).output();
+    String::from_utf8_lossy(&told.unwrap().stdout).into_owned()
+}
+
 #[tokio::test]
 async fn two_builds_have_one_digest_and_the_disk_boots_by_itself() {
     let (_keep, dir) = work_dir("small");
@@ -217,6 +231,9 @@ async fn two_builds_have_one_digest_and_the_disk_boots_by_itself() {
     assert!(first.packages.iter().any(|p| p.name == "openssh-server" && p.sha256.is_some()));
     let digest = |built: &Built| Digest::of_file(&built.disk).unwrap();
     assert_eq!(digest(&first), digest(&second));
+    for (path, mode) in [("/boot/grub", "0755"), ("/boot/grub/core.img", "0644")] {
+        assert!(stat(&first.disk, path).contains(&format!("Mode:  {mode}")), "{path}");
+    }
     let screen = boots_to(&first.disk, "ide", "login:");
     assert!(screen.contains("box.example.org login:") || screen.contains("box login:"), "{screen}");
 }

@@ -95,7 +95,10 @@ pub fn early(cli: &Cli) -> Option<ExitCode> {
 
 /// Carries a command out and closes the screen; gives back the exit code.
 pub fn run(cli: Cli) -> u8 {
-    files::keep_private();
+    // What works on a tree in the cage gives files the modes that they have in a system.
+    if !matches!(cli.command, Command::Internal(_)) {
+        files::keep_private();
+    }
     let ctx = Context::new(cli.globals);
     let outcome = dispatch(&ctx, cli.command);
     ctx.screen.clear();
