@@ -15,7 +15,7 @@ use super::BaseError;
 use super::installer::{self, Installer};
 use super::source_line::{SourceLine, read_key};
 use crate::digest::Digest;
-use crate::host::{HostError, foreign};
+use crate::host::{HostError, foreign, url};
 use crate::recipe::{Fault, Faults, Place};
 
 /// What `images/<base>.yaml` says.
@@ -231,10 +231,10 @@ impl Reader<'_> {
     pub(super) fn fault(&mut self, at: Location, message: impl Into<String>, help: &str) {
         let line = u32::try_from(at.line()).unwrap_or(1).max(1);
         let column = u32::try_from(at.column()).unwrap_or(1).max(1);
-        let text = self.text.lines().nth(line as usize - 1).unwrap_or_default().to_owned();
+        let text = self.text.lines().nth(line as usize - 1).unwrap_or_default();
         self.faults.push(Fault {
             at: Place { file: self.name.clone(), line, column },
-            text,
+            text: url::without_passwords(text),
             message: message.into(),
             help: (!help.is_empty()).then(|| help.to_owned()),
         });
@@ -374,10 +374,17 @@ impl Reader<'_> {
     }
 
     pub(super) fn url(&mut self, url: Spanned<String>) -> Option<DiskSource> {
-        if url.value.starts_with("https://") || url.value.starts_with("http://") {
-            return Some(DiskSource::Url(url.value));
-        }
-        self.fault(url.referenced, "this is not a web address", "http:// or https://");
+        let (message, help) = match url::check(&url.value) {
+            Ok(()) => return Some(DiskSource::Url(url.value)),
+            Err(url::Wrong::NoAddress) => {
+                ("this is not a web address", "`http://` or `https://` and a host")
+            }
+            Err(url::Wrong::Credentials) => (
+                "this address holds a name or a password",
+                "a recipe is read by others: fetch the file yourself, and name it with `path:`",
+            ),
+        };
+        self.fault(url.referenced, message, help);
         None
     }
 
@@ -501,6 +508,24 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_its_place() {
         insta::assert_snapshot!(faults("kind: disk\ntitle: x\nsha265: abc\n"));
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_shown() {
+        for body in [
+            "kind: disk\ntitle: x\nsha256: abc\ntime: t\nurl: https://ann:secret@x/d.qcow2\n",
+            "kind: installer\ntitle: x\ndriver: anaconda\nkernel: { url: http://ann:secret@x/k }\n\
+             initrd: { url: http://x/i }\nmemory: 1 GiB\nstall: 1m\ntime: t\n",
+            "kind: bootstrap\ntitle: x\nsuite: a\narchitecture: amd64\nvariant: apt\ntime: t\n\
+             sources:\n  - deb http://ann:secret@x/ a main\npackages: []\n",
+        ] {
+            let said = faults(body);
+            assert!(
+                said.contains("a name or a password") || said.contains("credentials"),
+                "{said}"
+            );
+            assert!(!said.contains("secret") && !said.contains("ann:"), "{said}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::host::foreign::Folder;
+use crate::host::url;
 
 /// The largest key that is taken, in bytes.
 const KEY_LIMIT: u64 = 64 << 10;
@@ -11,13 +14,15 @@ const KEY_LIMIT: u64 = 64 << 10;
 const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
 /// `deb [signed-by=KEY] PLACE SUITE COMPONENT…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceLine {
     /// Name of a key file beside the definition.
     pub signed_by: Option<String>,
     /// An address; `None` for `default`: the host's own place, or mmdebstrap's.
     pub place: Option<String>,
+    /// The release, as the archive names it.
     pub suite: String,
+    /// Parts of the archive, at least one.
     pub components: Vec<String>,
 }
 
@@ -51,12 +56,13 @@ impl SourceLine {
                 "letters, digits and `-._/+~`",
             ));
         }
-        Ok(SourceLine {
-            signed_by: signed_by(options)?,
-            place: place_of(place)?,
-            suite: suite.to_owned(),
-            components,
-        })
+        let (signed_by, place) = (signed_by(options)?, place_of(place)?);
+        if let (Some(key), None) = (&signed_by, &place) {
+            let help =
+                "an address in place of `default`: the host's own archive has the host's keys";
+            return Err((format!("`{key}` signs no archive of this host's"), help));
+        }
+        Ok(SourceLine { signed_by, place, suite: suite.to_owned(), components })
     }
 
     /// The line for apt, which finds the key in the folder `keys` and the default place at `default`.
@@ -107,27 +113,17 @@ fn place_of(place: &str) -> Result<Option<String>, Wrong> {
     if place == "default" {
         return Ok(None);
     }
-    let lower = place.to_ascii_lowercase();
-    let help = "`http://` or `https://` and a host, or `default`";
-    let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    if host.is_empty() || place.contains(['"', '\'', '\\', '$', '`', '[', ']', '?', '#']) {
-        return Err((format!("`{}` is no place of an archive", without_password(place)), help));
-    }
-    if host.contains('@') {
-        let help = "apt's own auth.conf holds credentials; a recipe is read by others";
-        return Err((format!("`{}` holds credentials", without_password(place)), help));
-    }
-    Ok(Some(place.to_owned()))
-}
-
-/// An address without what stands before the `@` of its host.
-fn without_password(place: &str) -> String {
-    match (place.find("://"), place.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}…{}", &place[..scheme + 3], &place[at..])
+    let shown = url::without_passwords(place);
+    match url::check(place) {
+        Ok(()) if !place.contains(['$', '[', ']', '?', '#']) => Ok(Some(place.to_owned())),
+        Err(url::Wrong::Credentials) => {
+            let help = "apt's own auth.conf holds credentials; a recipe is read by others";
+            Err((format!("`{shown}` holds credentials"), help))
         }
-        _ => place.to_owned(),
+        _ => {
+            let help = "`http://` or `https://` and a host, or `default`";
+            Err((format!("`{shown}` is no place of an archive"), help))
+        }
     }
 }
 
@@ -206,6 +202,7 @@ mod tests {
         assert!(wrong("deb-src http://x y main").contains("not an apt source"));
         assert!(wrong("deb http://x ../y main").contains("no suite"));
         assert!(wrong("deb [signed-by=a.asc http://x y main").contains("bracket"));
+        assert!(wrong("deb [signed-by=a.asc] default y main").contains("signs no archive"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod files;
 pub mod foreign;
 pub mod ids;
 pub mod qcow2;
+pub mod url;
 pub mod view;
 
 pub use command::{Cmd, Output};
