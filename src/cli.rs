@@ -266,7 +266,10 @@ pub struct UriArgs {
 
 /// `labbuild plan`
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  labbuild plan recipes/two-node --from 20-database")]
+#[command(after_help = "\
+Examples:
+  labbuild plan recipes/two-node --from 20-database
+  labbuild plan somebodys-recipe --trust      (before you build what you did not write)")]
 pub struct PlanArgs {
     /// The recipe.
     #[command(flatten)]
@@ -274,6 +277,9 @@ pub struct PlanArgs {
     /// Which stages.
     #[command(flatten)]
     pub stages: StageRange,
+    /// Also what the recipe runs and where, what it fetches, opens and reaches (--json always says it)
+    #[arg(long)]
+    pub trust: bool,
 }
 
 /// `labbuild validate`

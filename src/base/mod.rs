@@ -31,6 +31,7 @@ pub use installer::{
     BootFile, Driver, Installation, Installer, Interface, Pin, WayOut, check_answers, install,
 };
 pub use scratch::discard;
+pub use source_line::SourceLine;
 pub use tree::customize_main;
 
 use std::path::PathBuf;

@@ -18,6 +18,7 @@ pub mod schema;
 pub mod setup;
 pub mod ssh;
 pub mod status;
+mod trust;
 pub mod up;
 pub mod uri;
 pub mod validate;

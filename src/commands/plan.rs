@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::PlanArgs;
 use crate::commands::setup::load_plan;
-use crate::commands::{Context, Failure};
+use crate::commands::{Context, Failure, trust};
 use crate::plan::{Plan, Target, why_not_stored};
 use crate::store::Store;
 use crate::ui;
@@ -26,8 +26,14 @@ pub fn run(ctx: &Context, args: &PlanArgs) -> Result<(), Failure> {
     let mut lines = base_lines(&plan, &store);
     let stages = stage_lines(&plan, &store, from)?;
     lines.extend(stages.into_iter().take(to.map_or(usize::MAX, |i| i + 1)));
-    ctx.screen
-        .result(&text(&lines), json!({ "plan": lines.iter().map(value).collect::<Vec<_>>() }));
+    let trust = plan.trust();
+    let mut shown = text(&lines);
+    if args.trust {
+        shown.push('\n');
+        shown.push_str(&trust::text(&plan.lab.name, &trust));
+    }
+    let lines: Vec<Value> = lines.iter().map(value).collect();
+    ctx.screen.result(&shown, json!({ "plan": lines, "trust": trust }));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod lockfile;
 mod readiness;
 mod topology;
 mod topology_check;
+pub mod trust;
 
 pub use identity::layer_id;
 pub use lockfile::{BadLock, FILE as LOCK_FILE, LockFile, LockedBase};
