@@ -364,3 +364,24 @@ fn faults_and_files_without_end_and_names_that_steer_a_terminal_do_no_harm() {
         assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
     }
 }
+
+/// The environment is emptied on the way into a cage, but not of how to fetch.
+#[test]
+fn what_fetches_uses_the_proxy_of_the_environment() {
+    use std::io::{BufRead, BufReader};
+    let ground = Ground::new();
+    let folder = recipe(&ground, "recipe");
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    });
+    let mut up = Command::new(env!("CARGO_BIN_EXE_labbuild"));
+    up.arg("--store").arg(ground.path("store")).arg("up").arg(&folder).stdin(Stdio::null());
+    assert!(!up.env("http_proxy", address).output().unwrap().status.success());
+    let line = asked.join().unwrap();
+    assert!(line.starts_with("GET http://127.0.0.1:9/dists/n/"), "{line}");
+}

@@ -102,7 +102,7 @@ impl<'a> Resolver<'a> {
             .command("apt-get")
             .args(["--simulate", "--yes"])
             .args(["-oDebug::NoLocking=true"]);
-        let said = run.args(verb).args(&words).run().await?.text();
+        let said = run.args(verb).arg("--").args(&words).run().await?.text();
         for change in changes(&said) {
             match change {
                 Change::Remove(name) => drop(self.installed.remove(&name)),

@@ -34,7 +34,7 @@ const NETWORK_SETTINGS: [&str; 5] =
     ["/etc/ssl", "/etc/ca-certificates", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf"];
 
 /// Variables that say how to fetch.
-const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "no_proxy"];
+pub(super) const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "no_proxy"];
 
 /// Users that package tools look up.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/nonexistent:/bin/false\n\

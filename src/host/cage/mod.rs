@@ -163,8 +163,12 @@ impl Cage {
     fn command(&self, program: &[impl AsRef<str>]) -> Result<Cmd, HostError> {
         let ids = Subordinate::of_caller()?;
         let network: &[&str] = if self.rules.network { &[] } else { &["--net"] };
-        Ok(Cmd::new("bash")
-            .only_path()
+        // Only what fetches is told how.
+        let proxies = inside::PROXIES.iter().filter(|_| self.rules.network);
+        let proxies = proxies.filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let bash = Cmd::new("bash").only_path();
+        Ok(proxies
+            .fold(bash, |command, (name, value)| command.env(name, value))
             .dir(&self.job)
             .args(["-c", CLOSE_FILES, "cage", "setpriv", "--pdeathsig", "KILL", "--", "prlimit"])
             .arg(format!("--nproc={PROCESSES}:{PROCESSES}"))
